@@ -1,0 +1,193 @@
+"""Every way in which an invoice is not delivered: one exception per outcome, and ``ERROR_TABLE`` of them all.
+
+The table in the README is printed from here, and a test fails when the two differ.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """What is wrong with one field of a request.
+
+    Args:
+        pointer: JSON pointer (RFC 6901) to the field; ``""`` is the whole body.
+        detail: The rule that the field breaks. Never the value that was sent: it may be personal data.
+    """
+
+    pointer: str
+    detail: str
+
+
+class InvoicingError(Exception):
+    """Base of the error table; never raised itself.
+
+    The class name of a subclass is the error type that a direct caller (``lambda:Invoke``) sees.
+
+    Args:
+        reason: What happened, for our log only: never sent to a caller.
+        fields: For bad input, the fields at fault.
+        retry_after_s: Whole seconds to wait before the request is sent again, when the provider said so.
+        repeatable: Whether we may try again ourselves, within the same call.
+    """
+
+    code: ClassVar[str]
+    http_status: ClassVar[int]
+    title: ClassVar[str]
+    detail: ClassVar[str]
+    when: ClassVar[str]
+    retryable: ClassVar[bool] = False
+    default_retry_after_s: ClassVar[int | None] = None
+    direct_type: ClassVar[str | None] = None
+
+    def __init__(
+        self,
+        reason: str = "",
+        *,
+        fields: Sequence[FieldError] = (),
+        retry_after_s: int | None = None,
+        repeatable: bool = False,
+    ) -> None:
+        super().__init__(self.code)
+        self.reason = reason
+        self.fields = tuple(fields)
+        self.retry_after_s = retry_after_s
+        self.repeatable = repeatable
+
+    def problem(self, request_id: str) -> dict[str, Any]:
+        """Returns the problem details object (RFC 9457, section 3) that a caller gets.
+
+        Args:
+            request_id: The Lambda request id, which is also on every log line of the request.
+        """
+        problem: dict[str, Any] = {
+            "type": f"urn:cryptocloud-invoices:problem:{self.code}",
+            "title": self.title,
+            "status": self.http_status,
+            "detail": self.detail,
+            "code": self.code,
+            "retryable": self.retryable,
+            "request_id": request_id,
+        }
+        if self.fields:
+            problem["errors"] = [asdict(field) for field in self.fields]
+        return problem
+
+    def for_direct_caller(self, request_id: str) -> "InvoicingError":
+        """Returns this error with the problem as its message, in one line of JSON.
+
+        The runtime reports ``str(error)`` as ``errorMessage``, and nothing else of ours.
+        """
+        self.args = (json.dumps(self.problem(request_id)),)
+        return self
+
+
+class InvalidRequest(InvoicingError):
+    code = "invalid_request"
+    http_status = 400
+    title = "The request is not valid"
+    detail = "Correct the fields named in errors and send the request again."
+    when = "not JSON, an unknown or wrong field, an amount out of bounds"
+    direct_type = "InvalidRequest"
+
+
+class InvoiceRejected(InvoicingError):
+    code = "invoice_rejected"
+    http_status = 400
+    title = "CryptoCloud rejected the invoice"
+    detail = "CryptoCloud refused this invoice and did not create it. Check the amount and the currency."
+    when = "CryptoCloud answered 400: the invoice was not created"
+    direct_type = "InvoiceRejected"
+
+
+class OriginNotAllowed(InvoicingError):
+    code = "origin_not_allowed"
+    http_status = 403
+    title = "This site may not create invoices"
+    detail = "The Origin header is not among the allowed origins of this service."
+    when = "the `Origin` header is not in `ALLOWED_ORIGINS`"
+
+
+class PayloadTooLarge(InvoicingError):
+    code = "payload_too_large"
+    http_status = 413
+    title = "The request is too large"
+    detail = "A request body may have at most 16 KiB."
+    when = "the body is over 16 KiB (direct: the field that is too long is named)"
+    direct_type = "InvalidRequest"
+
+
+class UnsupportedMediaType(InvoicingError):
+    code = "unsupported_media_type"
+    http_status = 415
+    title = "The request is not JSON"
+    detail = "Send the header Content-Type: application/json."
+    when = "the `Content-Type` is not `application/json`"
+
+
+class InternalError(InvoicingError):
+    code = "internal_error"
+    http_status = 500
+    title = "Something went wrong on our side"
+    detail = "An unforeseen error happened. Report the request_id to the owner of this service."
+    when = "anything unforeseen; the log has it under the request id"
+    direct_type = "InternalError"
+
+
+class ServiceNotConfigured(InvoicingError):
+    code = "service_not_configured"
+    http_status = 500
+    title = "The service is not set up yet"
+    detail = "The owner of this service has not set it up completely; its log says what is missing."
+    when = "the secret is missing, empty or malformed, or a setting is wrong"
+    direct_type = "ServiceNotConfigured"
+
+
+class ProviderCredentialsRejected(InvoicingError):
+    code = "provider_credentials_rejected"
+    http_status = 502
+    title = "CryptoCloud refused our API key"
+    detail = "CryptoCloud refused the API key of this service. The invoice was not created."
+    when = "CryptoCloud answered 401, also after the secret was read again"
+    direct_type = "ProviderCredentialsRejected"
+
+
+class ProviderUnavailable(InvoicingError):
+    code = "provider_unavailable"
+    http_status = 503
+    title = "Invoices cannot be created right now"
+    detail = "The invoice was not created. Send the request again after the time in Retry-After."
+    when = (
+        "CryptoCloud answered 406, 429 or 503 or could not be reached, or the secret could not be read: "
+        "the invoice was not created; has `Retry-After`"
+    )
+    retryable = True
+    default_retry_after_s = 5
+    direct_type = "ProviderUnavailable"
+
+
+class OutcomeUnknown(InvoicingError):
+    code = "outcome_unknown"
+    http_status = 504
+    title = "It is not known whether the invoice was created"
+    detail = "CryptoCloud gave no usable answer. Sending the request again may create a second invoice."
+    when = "the request went out and no usable answer came back"
+    retryable = True
+    direct_type = "OutcomeUnknown"
+
+
+ERROR_TABLE: tuple[type[InvoicingError], ...] = (
+    InvalidRequest,
+    InvoiceRejected,
+    OriginNotAllowed,
+    PayloadTooLarge,
+    UnsupportedMediaType,
+    InternalError,
+    ServiceNotConfigured,
+    ProviderCredentialsRejected,
+    ProviderUnavailable,
+    OutcomeUnknown,
+)

@@ -1,0 +1,264 @@
+"""CryptoCloud over urllib3: one POST, its deadline, what may be tried again, and what its reply means.
+
+Creating an invoice is not idempotent at the provider. So each attempt has one of three outcomes: *created*, *not
+created* for sure, or *unknown*; only *not created* is ever tried again here.
+"""
+
+import contextlib
+import http.client
+import math
+import random
+import re
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from urllib.parse import urlsplit
+
+import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+from invoicing.credentials import Credentials
+from invoicing.errors import (
+    InvoiceRejected,
+    InvoicingError,
+    OutcomeUnknown,
+    ProviderCredentialsRejected,
+    ProviderUnavailable,
+)
+from invoicing.models import Invoice, InvoiceRequest, encode_json_object, parse_json_object
+from invoicing.observability import PROVIDER_LATENCY, metrics
+from invoicing.settings import Origin, Settings, origin_of
+
+_PATH = "/v1/invoice/create"
+_MAX_REPLY_BYTES = 64 * 1024
+_CONNECT_TIMEOUT_S = 3.0
+# A connection that idled longer may have been dropped by a peer or a NAT that this sandbox, frozen, never heard from.
+_MAX_IDLE_S = 20.0
+_MAX_ATTEMPTS = 3
+# An attempt that has less time than this is not begun: it would only turn "not created" into "unknown".
+_MIN_ATTEMPT_S = 1.0
+_BACKOFF_BASE_S = 0.2
+_INVOICE_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_TRANSPORT_ERRORS = (OSError, http.client.HTTPException, urllib3.exceptions.HTTPError)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What the provider answered: ``body`` is ``None`` when it was over 64 KiB."""
+
+    status: int
+    body: bytes | None
+    retry_after: str | None = None
+
+
+def judge(reply: Reply, pay_origin: Origin) -> Invoice:
+    """Returns the invoice in a reply that can be believed.
+
+    Args:
+        reply: What came back.
+        pay_origin: The origin that a pay link must have.
+
+    Raises:
+        InvoiceRejected: Not created, for good.
+        ProviderCredentialsRejected: Not created, the key is wrong.
+        ProviderUnavailable: Not created, now.
+        OutcomeUnknown: Anything else: only the codes that the provider documents say "not created".
+    """
+    match reply.status:
+        case 200:
+            return _invoice_in(reply, pay_origin)
+        case 400:
+            raise InvoiceRejected("provider answered 400")
+        case 401:
+            raise ProviderCredentialsRejected("provider answered 401")
+        case 406 | 429 | 503:
+            raise ProviderUnavailable(
+                f"provider answered {reply.status}",
+                retry_after_s=_parse_retry_after_s(reply.retry_after),
+                repeatable=True,
+            )
+    raise OutcomeUnknown(f"provider answered {reply.status}")
+
+
+def _invoice_in(reply: Reply, pay_origin: Origin) -> Invoice:
+    if reply.body is None:
+        raise OutcomeUnknown("provider answered 200 with more than 64 KiB")
+    try:
+        payload = parse_json_object(reply.body)
+    except InvoicingError:
+        raise OutcomeUnknown("provider answered 200 without a JSON object") from None
+    invoice_id, pay_url = payload.get("invoice_id"), payload.get("pay_url")
+    if payload.get("status") == "error":
+        raise OutcomeUnknown("provider answered 200 with status error")
+    if not isinstance(invoice_id, str) or not _INVOICE_ID.fullmatch(invoice_id):
+        raise OutcomeUnknown("provider answered 200 without an invoice id")
+    if not isinstance(pay_url, str) or not _has_origin(pay_url, pay_origin):
+        raise OutcomeUnknown("provider answered 200 without a pay link of the pay origin")
+    return Invoice(
+        pay_url=pay_url,
+        invoice_id=invoice_id,
+        # These fields only inform: a strange one is left out, because the invoice exists all the same.
+        currency=currency if isinstance(currency := payload.get("currency"), str) else None,
+        amount=_amount(payload.get("amount")),
+        amount_usd=_amount(payload.get("amount_usd")),
+    )
+
+
+def _has_origin(url: str, origin: Origin) -> bool:
+    try:
+        return origin_of(url) == origin
+    except ValueError:
+        return False
+
+
+def _amount(value: object) -> Decimal | str | None:
+    if isinstance(value, Decimal):
+        return value if value.is_finite() else None
+    return value if isinstance(value, str) else None
+
+
+def _parse_retry_after_s(value: str | None) -> int | None:
+    if value is None:
+        return None
+    try:
+        return math.ceil(urllib3.Retry().parse_retry_after(value))
+    except (urllib3.exceptions.HTTPError, ValueError, OverflowError):
+        return None
+
+
+def retry_delay_s(
+    error: ProviderUnavailable, *, attempt: int, time_left_s: float, jitter: Callable[[], float] = random.random
+) -> float | None:
+    """Returns the seconds to wait before the next attempt, or ``None`` when there must be none.
+
+    Args:
+        error: Why the attempt before did not create the invoice, and the provider's ``Retry-After`` if it sent one.
+        attempt: How many attempts were made, 1 or more.
+        time_left_s: Seconds until the deadline of the whole call.
+        jitter: A number in [0, 1): full jitter, as in
+            https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/.
+    """
+    if attempt >= _MAX_ATTEMPTS or not error.repeatable:
+        return None
+    backoff_s = jitter() * _BACKOFF_BASE_S * 2**attempt
+    delay_s = max(backoff_s, error.retry_after_s or 0)
+    return delay_s if delay_s + _MIN_ATTEMPT_S <= time_left_s else None
+
+
+def encode_request(request: InvoiceRequest, shop_id: str) -> bytes:
+    """Returns the body for the provider: the caller's fields, the shop, and the amount as an exact JSON number."""
+    fields = {**request.model_dump(exclude_none=True), "shop_id": shop_id}
+    return encode_json_object(fields).encode()
+
+
+class Provider:
+    """CryptoCloud, over one connection: a sandbox handles one request at a time.
+
+    Connecting and talking are kept apart: what fails before the first byte is sent has created nothing.
+
+    Args:
+        settings: Where the provider is and where it may send buyers.
+        wall_clock: Seconds of wall time, for the age of the connection.
+    """
+
+    def __init__(self, settings: Settings, *, wall_clock: Callable[[], float] = time.time) -> None:
+        self._pay_origin = origin_of(settings.cryptocloud_pay_url)
+        self._wall_clock = wall_clock
+        self._used_at_s = 0.0
+        api = urlsplit(settings.cryptocloud_api_url)
+        self._connection: HTTPConnection
+        if api.scheme == "https":
+            # The default context asks for TLS 1.2 or later and checks certificate and host name.
+            self._connection = HTTPSConnection(api.hostname or "", api.port, ssl_context=ssl.create_default_context())
+        else:
+            self._connection = HTTPConnection(api.hostname or "", api.port)
+
+    def create_invoice(self, request: InvoiceRequest, credentials: Credentials, *, deadline_s: float) -> Invoice:
+        """Creates the invoice, trying again only what was not created for sure.
+
+        Args:
+            request: What the caller asked for, validated.
+            credentials: The shop's API key and id.
+            deadline_s: ``time.monotonic()`` by which an answer must be there, over all attempts.
+
+        Raises:
+            InvoicingError: As ``judge``; ``OutcomeUnknown`` also when the connection broke or stalled after sending.
+        """
+        body = encode_request(request, credentials.shop_id)
+        headers = {
+            "Authorization": f"Token {credentials.api_key.get_secret_value()}",
+            "Content-Type": "application/json",
+            "Accept": "application/json",
+            "User-Agent": "cryptocloud-invoices",
+        }
+        for attempt in range(1, _MAX_ATTEMPTS + 1):
+            try:
+                return judge(self._post(body, headers, deadline_s=deadline_s), self._pay_origin)
+            except ProviderUnavailable as error:
+                delay_s = retry_delay_s(error, attempt=attempt, time_left_s=deadline_s - time.monotonic())
+                if delay_s is None:
+                    raise
+                time.sleep(delay_s)
+        raise AssertionError("the last attempt returns or raises")
+
+    def _post(self, body: bytes, headers: Mapping[str, str], *, deadline_s: float) -> Reply:
+        started_s = time.monotonic()
+        if deadline_s - started_s < _MIN_ATTEMPT_S:
+            raise ProviderUnavailable("no time left for a call to the provider")
+        try:
+            self._connect(min(_CONNECT_TIMEOUT_S, deadline_s - started_s))
+            with self._hung_up_at(deadline_s):
+                return self._talk(body, headers, deadline_s - time.monotonic())
+        except InvoicingError:
+            self._connection.close()
+            raise
+        finally:
+            self._used_at_s = self._wall_clock()
+            metrics.add_metric(PROVIDER_LATENCY, "Seconds", time.monotonic() - started_s)
+
+    def _connect(self, timeout_s: float) -> None:
+        idle_s = self._wall_clock() - self._used_at_s
+        if self._connection.is_connected and 0 <= idle_s <= _MAX_IDLE_S:
+            return
+        self._connection.close()
+        self._connection.timeout = timeout_s
+        try:
+            self._connection.connect()
+        except ssl.SSLCertVerificationError as error:
+            raise ProviderUnavailable(f"certificate of the provider refused: {error.verify_message}") from None
+        except _TRANSPORT_ERRORS as error:
+            reason = f"no connection to the provider: {type(error).__name__}"
+            raise ProviderUnavailable(reason, repeatable=True) from None
+
+    def _talk(self, body: bytes, headers: Mapping[str, str], timeout_s: float) -> Reply:
+        self._connection.timeout = timeout_s
+        try:
+            self._connection.request("POST", _PATH, body, headers, preload_content=False)
+            response = self._connection.getresponse()
+            content = response.read(_MAX_REPLY_BYTES + 1)
+        except _TRANSPORT_ERRORS as error:
+            raise OutcomeUnknown(f"no answer after the request was sent: {type(error).__name__}") from None
+        too_large = len(content) > _MAX_REPLY_BYTES
+        if too_large:
+            self._connection.close()
+        return Reply(response.status, None if too_large else content, response.headers.get("Retry-After"))
+
+    @contextlib.contextmanager
+    def _hung_up_at(self, deadline_s: float) -> Iterator[None]:
+        # A socket's timeout starts anew with every byte: a reply that trickles would outlast any of them.
+        hang_up = threading.Timer(deadline_s - time.monotonic(), _shut_down, [self._connection.sock])
+        hang_up.daemon = True
+        hang_up.start()
+        try:
+            yield
+        finally:
+            hang_up.cancel()
+
+
+def _shut_down(sock: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)

@@ -1,0 +1,109 @@
+"""The environment of the function as one validated object; nothing else of ours reads ``os.environ``."""
+
+import functools
+import ipaddress
+import os
+from decimal import Decimal
+from typing import Annotated, NamedTuple, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from invoicing.errors import ServiceNotConfigured
+
+
+class Origin(NamedTuple):
+    """Scheme, host and port of a URL (RFC 6454), the port always a number."""
+
+    scheme: str
+    host: str
+    port: int
+
+
+def origin_of(url: str) -> Origin:
+    """Returns the origin of an absolute http or https URL.
+
+    Args:
+        url: For example ``https://pay.cryptocloud.plus/DZLF4212``.
+
+    Raises:
+        ValueError: It is not such a URL, has user info, or has characters that a URL may not have (RFC 3986): those
+            are where two parsers come to disagree about the host.
+    """
+    if not url.isascii() or not url.isprintable() or any(char in url for char in ' "<>\\^`{|}'):
+        raise ValueError("has characters that a URL may not have")
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("is not an http or https URL")
+    if "@" in parts.netloc:
+        raise ValueError("has user info")
+    return Origin(parts.scheme, parts.hostname, parts.port or (443 if parts.scheme == "https" else 80))
+
+
+def _trusted_origin(url: str) -> str:
+    origin = origin_of(url)
+    if urlsplit(url).path not in ("", "/") or "?" in url or "#" in url:
+        raise ValueError("must have no path, query or fragment")
+    if origin.scheme == "http" and not _is_loopback(origin.host):
+        raise ValueError("must be https (http only on loopback)")
+    return url.rstrip("/")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _split_origins(text: object) -> object:
+    return frozenset(filter(None, map(str.strip, text.split(",")))) if isinstance(text, str) else text
+
+
+_TrustedOrigin = Annotated[str, AfterValidator(_trusted_origin)]
+# Up to 10^9 with two decimals an amount has at most 12 digits: below the 15 that a binary float keeps exactly, so that
+# not even a caller or provider whose JSON parser knows only floats can change it.
+_AmountBound = Annotated[Decimal, Field(gt=0, le=10**9, decimal_places=2, allow_inf_nan=False)]
+
+
+class Settings(BaseModel):
+    """The function's environment, validated. The names are those of the environment in lower case.
+
+    ``provider_timeout`` is in seconds: the longest that the calls to the provider for one request may take in all.
+    """
+
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
+
+    cryptocloud_api_url: _TrustedOrigin = "https://api.cryptocloud.plus"
+    cryptocloud_pay_url: _TrustedOrigin = "https://pay.cryptocloud.plus"
+    cryptocloud_secret_arn: str = Field(min_length=1)
+    allowed_origins: Annotated[frozenset[str], BeforeValidator(_split_origins)] = frozenset()
+    min_amount: _AmountBound = Decimal("0.01")
+    max_amount: _AmountBound = Decimal(100_000)
+    # API Gateway gives up after 30 s: https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html
+    provider_timeout: float = Field(default=20.0, gt=0, le=25)
+
+    @model_validator(mode="after")
+    def _bounds_in_order(self) -> Self:
+        if self.min_amount > self.max_amount:
+            raise ValueError("MIN_AMOUNT must not be over MAX_AMOUNT")
+        return self
+
+    def allows_origin(self, origin: str) -> bool:
+        """Tells whether a browser page of this origin (an ``Origin`` header's value) may create invoices."""
+        return origin in self.allowed_origins or "*" in self.allowed_origins
+
+
+@functools.cache
+def load_settings() -> Settings:
+    """Returns the settings from the environment, read once.
+
+    Raises:
+        ServiceNotConfigured: A variable is missing or wrong; the reason names it and never has its value.
+    """
+    environ = {name: os.environ[name.upper()] for name in Settings.model_fields if os.environ.get(name.upper())}
+    try:
+        return Settings.model_validate(environ)
+    except ValidationError as error:
+        faults = (f"{'.'.join(map(str, fault['loc'])).upper()}: {fault['msg']}" for fault in error.errors())
+        raise ServiceNotConfigured(f"environment: {'; '.join(faults)}") from None

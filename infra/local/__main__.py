@@ -1,0 +1,86 @@
+"""Command line of the local stack: ``demo``, ``run`` for people, ``serve`` for tests."""
+
+import argparse
+import json
+import os
+import signal
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from infra.local.demo import DemoFailed, show
+from infra.local.stack import Endpoints, LocalStack, Options, PortTaken
+
+_LOG = Path(".aws-sam") / "local.log"
+
+
+def main() -> int:
+    """Runs one command; returns the exit status."""
+    arguments = _parser().parse_args()
+    # A polite `kill` ends the stack as Ctrl-C does: with everything that it started.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        return {"demo": _demo, "run": _run, "serve": _serve}[arguments.command](arguments)
+    except KeyboardInterrupt:
+        return 0
+    except (DemoFailed, PortTaken) as failure:
+        print(failure, file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m infra.local", description="The stack on one machine.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("demo", help="create invoices, show them, stop")
+    run = commands.add_parser("run", help="run on fixed ports until Ctrl-C, with logs")
+    run.add_argument("--port", type=int, default=3000, help="the first of five ports (default: 3000)")
+    serve = commands.add_parser("serve", help="run on free ports until standard input ends; prints where as JSON")
+    serve.add_argument("--options", type=json.loads, default={}, help="fields of infra.local.stack.Options, as JSON")
+    serve.add_argument("--log", type=Path, default=_LOG, help=f"where the function's log goes (default: {_LOG})")
+    return parser
+
+
+def _demo(_: argparse.Namespace) -> int:
+    with _LOG.open("w") as log, LocalStack(log, Options()) as stack:
+        show(stack.endpoints)
+    return 0
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    api_key, shop_id = os.environ.get("CRYPTOCLOUD_API_KEY"), os.environ.get("CRYPTOCLOUD_SHOP_ID")
+    if bool(api_key) != bool(shop_id):
+        print("For the real CryptoCloud set both CRYPTOCLOUD_API_KEY and CRYPTOCLOUD_SHOP_ID.", file=sys.stderr)
+        return 1
+    real = (api_key, shop_id) if api_key and shop_id else None
+    with LocalStack(sys.stdout, Options(first_port=arguments.port, real_provider=real)) as stack:
+        print(_welcome(stack.endpoints), flush=True)
+        signal.pause()
+    return 0
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    with arguments.log.open("w") as log, LocalStack(log, Options(**arguments.options)) as stack:
+        print(json.dumps(asdict(stack.endpoints)), flush=True)
+        sys.stdin.read()
+    return 0
+
+
+def _welcome(endpoints: Endpoints) -> str:
+    provider = endpoints.provider_url or "the real CryptoCloud: invoices are real"
+    return f"""
+The stack is up. Ctrl-C stops it.
+
+  HTTP API         {endpoints.invoice_url}
+  Lambda           {endpoints.lambda_url} (function {endpoints.function_name})
+  CryptoCloud      {provider}
+  Secrets Manager  {endpoints.secrets_url}
+  Control          {endpoints.control_url} (make the sandbox misbehave: infra/local/provider_sandbox.py)
+
+Try it:
+
+  curl {endpoints.invoice_url} -H 'Content-Type: application/json' -d '{{"amount": 19.99, "currency": "USD"}}'
+"""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,68 @@
+"""The control port of the local stack: what a person or a test asks of it and tells it, over HTTP.
+
+``GET /`` answers with the endpoints, ``GET /provider`` with what the sandbox saw. ``POST /provider/faults``,
+``/provider/rotate``, ``/provider/forget``, ``/provider/stop``, ``/provider/start``, ``/secrets/fill``, ``/secrets/stop``
+and ``/secrets/start`` do that, the members of the JSON object in the body as arguments.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+
+class ControlServer(ThreadingHTTPServer):
+    """The server, on loopback.
+
+    Args:
+        port: 0 takes a free one.
+        questions: What ``GET`` answers, by path.
+        orders: What ``POST`` does, by path.
+    """
+
+    daemon_threads = True
+
+    def __init__(
+        self,
+        port: int,
+        questions: Mapping[str, Callable[[], Mapping[str, Any]]],
+        orders: Mapping[str, Callable[..., None]],
+    ) -> None:
+        super().__init__(("127.0.0.1", port), _Handler)
+        self.questions = questions
+        self.orders = orders
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: ControlServer
+
+    def log_message(self, *_: Any) -> None:
+        """Says nothing."""
+
+    def do_GET(self) -> None:
+        if question := self.server.questions.get(self.path):
+            self._reply(200, question())
+        else:
+            self._reply(404, {"error": f"GET one of {', '.join(sorted(self.server.questions))}"})
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0))) or b"{}"
+        order = self.server.orders.get(self.path)
+        if order is None:
+            self._reply(404, {"error": f"POST to one of {', '.join(sorted(self.server.orders))}"})
+            return
+        try:
+            order(**json.loads(body))
+        except (TypeError, ValueError) as error:
+            self._reply(400, {"error": str(error)})
+        else:
+            self._reply(200, {})
+
+    def _reply(self, status: int, payload: Mapping[str, Any]) -> None:
+        body = json.dumps(payload).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)

@@ -1,0 +1,67 @@
+"""The main job, shown: an invoice over HTTP, one by direct invocation, and a bad request that is refused."""
+
+import json
+from typing import Any
+
+import boto3
+import urllib3
+
+from infra.local.stack import Endpoints
+
+
+class DemoFailed(Exception):
+    """Something did not go as promised."""
+
+
+def show(endpoints: Endpoints) -> None:
+    """Prints each request and reply.
+
+    Args:
+        endpoints: A running stack.
+
+    Raises:
+        DemoFailed: A reply was not the promised one.
+    """
+    print("\n1. A static site posts what CryptoCloud's page documents, without key and shop\n")
+    status, invoice = _post(endpoints, {"amount": 100.0, "currency": "USD", "description": "Pay"})
+    _promise(status == 200 and _is_invoice(invoice, endpoints), "the invoice over HTTP")
+
+    print("\n2. Another Lambda invokes the alias with boto3\n")
+    client = boto3.client("lambda", endpoint_url=endpoints.lambda_url)
+    event = {"amount": "19.99", "currency": "EUR", "order_id": "A-1001"}
+    print(f"   lambda:Invoke {endpoints.function_name}\n{_indented(event)}")
+    response = client.invoke(FunctionName=endpoints.function_name, Payload=json.dumps(event))
+    payload = json.load(response["Payload"])
+    print(f"   -> {response.get('FunctionError', 'success')}\n{_indented(payload)}")
+    _promise("FunctionError" not in response and _is_invoice(payload, endpoints), "the invoice by direct invocation")
+
+    print("\n3. A bad request is refused, with the fields named; the provider is not called\n")
+    status, problem = _post(endpoints, {"amount": -5, "curency": "USD"})
+    pointers = {error["pointer"] for error in problem.get("errors", [])}
+    _promise(status == 400 and pointers == {"/amount", "/curency"}, "the refusal of a bad request")
+
+    seen = urllib3.request("GET", f"{endpoints.control_url}/provider").json()
+    _promise(len(seen["calls"]) == len(seen["invoices"]) == 2, "two invoices at the provider, and no call besides")
+    print("\nAll went as promised: 2 invoices at the provider, 1 bad request refused.")
+
+
+def _post(endpoints: Endpoints, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+    print(f"   POST {endpoints.invoice_url}\n{_indented(body)}")
+    response = urllib3.request("POST", endpoints.invoice_url, json=body, retries=False)
+    reply: dict[str, Any] = response.json()
+    print(f"   -> {response.status} {response.headers['Content-Type']}\n{_indented(reply)}")
+    return response.status, reply
+
+
+def _is_invoice(payload: dict[str, Any], endpoints: Endpoints) -> bool:
+    link = f"{endpoints.provider_url}/pay/{payload.get('invoice_id')}"
+    return payload.get("status") == "success" and payload.get("pay_url") == link and payload.get("currency") == "BTC"
+
+
+def _promise(kept: bool, what: str) -> None:
+    if not kept:
+        raise DemoFailed(f"Not as promised: {what}. The function's log: .aws-sam/local.log")
+
+
+def _indented(payload: dict[str, Any]) -> str:
+    return "\n".join(f"   {line}" for line in json.dumps(payload, indent=2).splitlines())

@@ -1,0 +1,324 @@
+"""CryptoCloud's v1 API as a real HTTP server on loopback, which can be told to misbehave.
+
+Faults are for the next requests (``Sandbox.misbehave``, or ``POST /provider/faults`` on the control port) or for one
+request (its ``description`` is ``sandbox:<fault>`` or ``sandbox:<fault>=<value>``):
+
+============== ===================================================== ================
+fault          what happens                                          invoice created?
+============== ===================================================== ================
+slow           the right answer after ``value`` seconds              yes
+reset          half of the answer, then the connection is reset      yes
+refuse         the connection is reset without an answer             no
+status         the status code ``value``, with ``retry_after``       no
+html           200 and a page                                        yes
+truncated      200 and half of the JSON                              yes
+huge           200 and more than 64 KiB of JSON                      yes
+redirect       302                                                   no
+foreign        200 and a ``pay_url`` of another site                 yes
+no_pay_url     200 without ``pay_url``                               yes
+============== ===================================================== ================
+"""
+
+import json
+import secrets
+import socket
+import string
+import struct
+import threading
+from dataclasses import asdict, dataclass, field
+from html import escape
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+_CURRENCIES = {"USD", "RUB", "EUR", "GBP", "UAH"}
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+_FAULTS = {
+    "slow", "reset", "refuse", "status", "html", "truncated", "huge", "redirect", "foreign", "no_pay_url",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One misbehaviour.
+
+    Args:
+        name: One of the faults above.
+        value: Seconds for ``slow``, the status code for ``status``.
+        retry_after: A value for the header ``Retry-After``, for ``status``.
+    """
+
+    name: str
+    value: float = 0
+    retry_after: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.name not in _FAULTS:
+            raise ValueError(f"unknown fault {self.name!r}: use one of {', '.join(sorted(_FAULTS))}")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request to create, as it arrived: ``body`` is the exact text, ``authorization`` the header."""
+
+    authorization: str | None
+    body: str
+
+
+@dataclass(slots=True)
+class State:
+    """What the sandbox knows and has seen."""
+
+    api_key: str
+    shop_id: str
+    calls: list[Call] = field(default_factory=list)
+    invoices: dict[str, dict[str, Any]] = field(default_factory=dict)
+    faults: list[Fault] = field(default_factory=list)
+
+
+class Sandbox:
+    """The provider on ``127.0.0.1``.
+
+    Args:
+        api_key: The key that callers must send.
+        shop_id: The shop that the key belongs to.
+        port: 0 takes a free one.
+    """
+
+    def __init__(self, *, api_key: str, shop_id: str, port: int = 0) -> None:
+        self._state = State(api_key, shop_id)
+        self._lock = threading.Lock()
+        self._stopped = threading.Event()
+        self._server = self._serve(port)
+        self._port = self._server.server_port
+
+    @property
+    def url(self) -> str:
+        """Where the API and the pay pages are."""
+        return f"http://127.0.0.1:{self._port}"
+
+    def start(self) -> None:
+        """Comes back after ``stop``, on the same port and with all that it knew."""
+        self._stopped.clear()
+        self._server = self._serve(self._port)
+
+    def stop(self) -> None:
+        """Refuses connections and cuts those that are open."""
+        self._stopped.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self._server.cut_connections()
+
+    def misbehave(self, fault: str, *, times: int = 1, value: float = 0, retry_after: str | None = None) -> None:
+        """Adds a fault for the next ``times`` requests to create.
+
+        Raises:
+            ValueError: There is no such fault.
+        """
+        with self._lock:
+            self._state.faults += [Fault(fault, value, retry_after)] * times
+
+    def rotate(self, api_key: str) -> None:
+        """Accepts only this API key from now on."""
+        with self._lock:
+            self._state.api_key = api_key
+
+    def forget(self) -> None:
+        """Forgets calls, invoices and faults."""
+        with self._lock:
+            self._state = State(self._state.api_key, self._state.shop_id)
+
+    def report(self) -> dict[str, Any]:
+        """Returns the calls, oldest first, the invoices by id, and how many faults are left."""
+        with self._lock:
+            return {
+                "calls": [asdict(call) for call in self._state.calls],
+                "invoices": self._state.invoices,
+                "faults_left": len(self._state.faults),
+            }
+
+    def _serve(self, port: int) -> "_Server":
+        server = _Server(("127.0.0.1", port), _Handler, self)
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        return server
+
+    def _take_call(self, call: Call) -> Fault | None:
+        with self._lock:
+            self._state.calls.append(call)
+            return self._state.faults.pop(0) if self._state.faults else None
+
+    def _create(self, authorization: str | None, request: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        """Returns status and body as PROVIDER's page has them."""
+        with self._lock:
+            if authorization != f"Token {self._state.api_key}":
+                return 401, {"message": "Unauthenticated."}
+            if complaint := _complaint(request, self._state.shop_id):
+                return 400, {"status": "error", "error": complaint}
+            invoice_id = "".join(secrets.choice(string.ascii_uppercase + string.digits) for _ in range(8))
+            self._state.invoices[invoice_id] = {**request, "status_invoice": "created"}
+        return 200, {
+            "status": "success",
+            "pay_url": f"{self.url}/pay/{invoice_id}",
+            "currency": "BTC",
+            "invoice_id": invoice_id,
+        }
+
+    def _find(self, invoice_id: str) -> dict[str, Any] | None:
+        with self._lock:
+            return self._state.invoices.get(invoice_id.removeprefix("INV-"))
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler], sandbox: Sandbox) -> None:
+        super().__init__(address, handler)
+        self.sandbox = sandbox
+        self._open: set[socket.socket] = set()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self._open.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self._open.discard(request)
+        super().shutdown_request(request)
+
+    def cut_connections(self) -> None:
+        for connection in list(self._open):
+            connection.shutdown(socket.SHUT_RDWR)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Says nothing: a caller that hung up is what half of the faults are about."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    server: _Server
+
+    def log_message(self, *_: Any) -> None:
+        """Says nothing: ``Sandbox.report`` has it all."""
+
+    def do_POST(self) -> None:
+        text = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode(errors="replace")
+        if urlsplit(self.path).path != "/v1/invoice/create":
+            self._reply(404, {"message": "Not Found"})
+            return
+        authorization = self.headers.get("Authorization")
+        fault = self.server.sandbox._take_call(Call(authorization, text))
+        try:
+            request = json.loads(text)
+        except ValueError:
+            request = None
+        if not isinstance(request, dict):
+            self._reply(400, {"status": "error", "error": "The request is not a JSON object."})
+            return
+        self._create(authorization, request, fault or _asked_for(request))
+
+    def do_GET(self) -> None:
+        url = urlsplit(self.path)
+        if url.path == "/v1/invoice/info":
+            if self.headers.get("Authorization") != f"Token {self.server.sandbox._state.api_key}":
+                self._reply(401, {"message": "Unauthenticated."})
+                return
+            invoice = self.server.sandbox._find(parse_qs(url.query).get("uuid", [""])[0])
+            if invoice is None:
+                self._reply(400, {"status": "error", "error": "Invoice not found."})
+            else:
+                self._reply(200, {"status": "success", "status_invoice": invoice["status_invoice"]})
+        elif url.path.startswith("/pay/"):
+            self._pay_page(url.path.removeprefix("/pay/"))
+        else:
+            self._reply(404, {"message": "Not Found"})
+
+    def _create(self, authorization: str | None, request: dict[str, Any], fault: Fault | None) -> None:
+        match fault:
+            case Fault("refuse"):
+                self._reset()
+            case Fault("status"):
+                headers = {"Retry-After": fault.retry_after} if fault.retry_after else {}
+                self._reply(int(fault.value), {"status": "error", "error": "told to"}, headers)
+            case Fault("redirect"):
+                self._reply(302, {}, {"Location": f"{self.server.sandbox.url}/pay/ELSEWHERE"})
+            case Fault("slow"):
+                self.server.sandbox._stopped.wait(fault.value)
+                self._reply(*self.server.sandbox._create(authorization, request))
+            case _:
+                self._answer(fault.name if fault else "", *self.server.sandbox._create(authorization, request))
+
+    def _answer(self, fault: str, status: int, reply: dict[str, Any]) -> None:
+        match fault:
+            case "foreign":
+                reply["pay_url"] = "https://pay.cryptocloud.plus.example/DZLF4212"
+            case "no_pay_url":
+                del reply["pay_url"]
+            case "huge":
+                reply["padding"] = "x" * 70_000
+        body = json.dumps(reply).encode()
+        match fault:
+            case "html":
+                self._send(200, b"<!doctype html><title>Just a moment</title>", "text/html; charset=utf-8")
+            case "truncated":
+                self._send(200, body[: len(body) // 2], "application/json")
+            case "reset":
+                self._send(status, body, "application/json", only_first=len(body) // 2)
+                self._reset()
+            case _:
+                self._send(status, body, "application/json")
+
+    def _pay_page(self, invoice_id: str) -> None:
+        invoice = self.server.sandbox._find(invoice_id)
+        if invoice is None:
+            self._send(404, b"<!doctype html><title>No such invoice</title><h1>No such invoice</h1>", "text/html")
+            return
+        amount, currency = escape(str(invoice["amount"])), escape(str(invoice.get("currency", "USD")))
+        page = (
+            f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Invoice {escape(invoice_id)}</title>'
+            f"<h1>Invoice {escape(invoice_id)}</h1><p>{amount} {currency}</p>"
+            "<p>This is the sandbox's pay page: nothing can be paid here.</p></html>"
+        )
+        self._send(200, page.encode(), "text/html; charset=utf-8")
+
+    def _reply(self, status: int, payload: dict[str, Any], headers: dict[str, str] | None = None) -> None:
+        self._send(status, json.dumps(payload).encode(), "application/json", headers)
+
+    def _send(
+        self,
+        status: int,
+        body: bytes,
+        content_type: str,
+        headers: dict[str, str] | None = None,
+        only_first: int | None = None,
+    ) -> None:
+        self.send_response(HTTPStatus(status))
+        for name, value in {"Content-Type": content_type, "Content-Length": str(len(body)), **(headers or {})}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body[:only_first])
+        self.wfile.flush()
+
+    def _reset(self) -> None:
+        self.close_connection = True
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+
+
+def _asked_for(request: dict[str, Any]) -> Fault | None:
+    description = request.get("description")
+    if not isinstance(description, str) or not description.startswith("sandbox:"):
+        return None
+    name, _, value = description.removeprefix("sandbox:").partition("=")
+    return Fault(name, float(value or 0)) if name in _FAULTS else None
+
+
+def _complaint(request: dict[str, Any], shop_id: str) -> str | None:
+    if request.get("shop_id") != shop_id:
+        return "The shop is not yours."
+    try:
+        if float(request["amount"]) <= 0:
+            return "The amount must be positive."
+    except (KeyError, TypeError, ValueError):
+        return "The amount is not a number."
+    return None if request.get("currency", "USD") in _CURRENCIES else "The currency is not supported."

@@ -1,0 +1,237 @@
+"""The local stack: SAM CLI's gateway and invoke service over emulators, moto's Secrets Manager, the sandbox."""
+
+import contextlib
+import json
+import logging
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Self, TextIO
+
+import boto3
+import urllib3
+from flask import Flask
+from samcli.commands.local.lib.local_lambda import LocalLambdaRunner
+from samcli.lib.providers.api_provider import ApiProvider
+from samcli.lib.providers.sam_function_provider import SamFunctionProvider
+from samcli.lib.providers.sam_stack_provider import SamLocalStackProvider
+from samcli.local.apigw.local_apigw_service import LocalApigwService
+from samcli.local.lambda_service.local_lambda_http_service import LocalLambdaHttpService
+from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
+
+from infra.local.control import ControlServer
+from infra.local.emulator import EmulatorPool
+from infra.local.provider_sandbox import Sandbox
+
+_ROOT = Path(__file__).resolve().parents[2]
+_RUNTIME_PYTHON = _ROOT / ".venv-lambda" / "bin" / "python"
+_FUNCTION = "CreateInvoiceFunction"
+_REGION = "us-east-1"
+# Never a real account's: the stack must not reach AWS even where the user is signed in.
+_AWS_ENVIRONMENT = {
+    "AWS_ACCESS_KEY_ID": "local",
+    "AWS_SECRET_ACCESS_KEY": "local",
+    "AWS_DEFAULT_REGION": _REGION,
+    "AWS_REGION": _REGION,
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+}
+_UNTIL_LISTENING = urllib3.Retry(connect=20, read=0, backoff_factor=0.05, backoff_max=0.5)
+
+
+class PortTaken(Exception):
+    """A fixed port is in use."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How the stack is set up.
+
+    Args:
+        first_port: The first of five ports in a row; 0 takes free ones.
+        sandboxes: How many events the function handles at once.
+        parameters: Values for the template's parameters, on top of those that point it at this stack.
+        environment: Variables for the function besides those of the template.
+        real_provider: API key and shop id for the real CryptoCloud instead of the sandbox.
+        fill_secret: Whether the owner has filled the secret yet.
+        template: The built template.
+    """
+
+    first_port: int = 0
+    sandboxes: int = 4
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    real_provider: tuple[str, str] | None = None
+    fill_secret: bool = True
+    template: str = str(_ROOT / ".aws-sam" / "local" / "template.yaml")
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoints:
+    """Where everything is. ``secret_id`` is the secret's name in the local Secrets Manager."""
+
+    invoice_url: str
+    lambda_url: str
+    function_name: str
+    provider_url: str | None
+    secrets_url: str
+    secret_id: str
+    control_url: str
+    region: str = _REGION
+
+
+class LocalStack:
+    """Everything running, within a ``with`` block.
+
+    Args:
+        log: An open file with a descriptor: the function's logs go there.
+        options: How it is set up.
+    """
+
+    def __init__(self, log: TextIO, options: Options) -> None:
+        self._log = log
+        self._options = options
+        self._cleanup = contextlib.ExitStack()
+        self._secrets_process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        os.environ.update(_AWS_ENVIRONMENT, SAM_CLI_TELEMETRY="0")
+        logging.getLogger("werkzeug").setLevel(logging.ERROR)
+        with self._cleanup:
+            self._start()
+            self._cleanup = self._cleanup.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._cleanup.close()
+
+    def _start(self) -> None:
+        api_port, lambda_port, provider_port, secrets_port, control_port = self._ports()
+        self.provider: Sandbox | None = None
+        parameters = {"AllowedOrigins": "http://localhost:8000,http://127.0.0.1:8000"}
+        if self._options.real_provider:
+            self._credentials = self._options.real_provider
+        else:
+            self._credentials = ("local-api-key", "local-shop")
+            api_key, shop_id = self._credentials
+            self.provider = Sandbox(api_key=api_key, shop_id=shop_id, port=provider_port)
+            self._cleanup.callback(self.provider.stop)
+            parameters |= {"ProviderUrl": self.provider.url, "PayUrl": self.provider.url}
+
+        self._secrets_port = secrets_port
+        self._secrets_url = f"http://127.0.0.1:{secrets_port}"
+        pool = EmulatorPool(
+            size=self._options.sandboxes,
+            python=_RUNTIME_PYTHON,
+            environment={"AWS_ENDPOINT_URL_SECRETS_MANAGER": self._secrets_url, **self._options.environment},
+            log=self._log,
+        )
+        template = self._options.template
+        stacks, _ = SamLocalStackProvider.get_stacks(
+            template, parameter_overrides={**parameters, **self._options.parameters}
+        )
+        functions = SamFunctionProvider(stacks)
+        folder = str(Path(template).parent)
+        runner = LocalLambdaRunner(pool, functions, folder, folder, aws_region=_REGION)  # type: ignore[arg-type]
+        self._secret_id = functions.get(_FUNCTION).environment["Variables"]["CRYPTOCLOUD_SECRET_ARN"]
+        self.start_secrets()
+        self._cleanup.callback(self.stop_secrets)
+
+        gateway = LocalApigwService(ApiProvider(stacks, cwd=folder).api, runner, port=api_port, host="127.0.0.1")
+        invoke = LocalLambdaHttpService(runner, port=lambda_port, host="127.0.0.1")
+        self._cleanup.callback(pool.stop)
+        route = next(route for route in gateway.api.routes if route.function_name == _FUNCTION)
+        control = ControlServer(control_port, self._questions(), self._orders())
+        self._run(control)
+        self.endpoints = Endpoints(
+            invoice_url=f"http://127.0.0.1:{self._serve(gateway, api_port)}{route.path}",
+            lambda_url=f"http://127.0.0.1:{self._serve(invoke, lambda_port)}",
+            function_name=f"{_FUNCTION}:live",
+            provider_url=self.provider.url if self.provider else None,
+            secrets_url=self._secrets_url,
+            secret_id=self._secret_id,
+            control_url=f"http://127.0.0.1:{control.server_port}",
+        )
+
+    def _questions(self) -> dict[str, Callable[[], Mapping[str, Any]]]:
+        questions: dict[str, Callable[[], Mapping[str, Any]]] = {"/": lambda: asdict(self.endpoints)}
+        return {**questions, "/provider": self.provider.report} if self.provider else questions
+
+    def _orders(self) -> dict[str, Callable[..., None]]:
+        orders: dict[str, Callable[..., None]] = {
+            "/secrets/fill": self.fill_secret,
+            "/secrets/stop": self.stop_secrets,
+            "/secrets/start": self.start_secrets,
+        }
+        if self.provider:
+            orders |= {
+                "/provider/faults": self.provider.misbehave,
+                "/provider/rotate": self.provider.rotate,
+                "/provider/forget": self.provider.forget,
+                "/provider/stop": self.provider.stop,
+                "/provider/start": self.provider.start,
+            }
+        return orders
+
+    def start_secrets(self) -> None:
+        """Starts Secrets Manager; with the secret in it, filled if the options say so."""
+        self._secrets_process = subprocess.Popen(
+            [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self._secrets_port)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        urllib3.PoolManager(retries=_UNTIL_LISTENING).request("GET", self._secrets_url)
+        client = boto3.client("secretsmanager", endpoint_url=self._secrets_url)
+        client.create_secret(Name=self._secret_id)
+        if self._options.fill_secret:
+            api_key, shop_id = self._credentials
+            self.fill_secret(json.dumps({"api_key": api_key, "shop_id": shop_id}))
+
+    def stop_secrets(self) -> None:
+        """Kills Secrets Manager and all that it knew."""
+        if self._secrets_process:
+            self._secrets_process.kill()
+            self._secrets_process.wait()
+
+    def fill_secret(self, secret_string: str) -> None:
+        """Does what the owner does after the first deployment."""
+        client = boto3.client("secretsmanager", endpoint_url=self._secrets_url)
+        client.put_secret_value(SecretId=self._secret_id, SecretString=secret_string)
+
+    def _serve(self, service: Any, port: int) -> int:
+        # The services' own run() is for a process of their own each: it sets signal handlers.
+        service.create()
+        app: Flask = service._app
+        server: BaseWSGIServer = make_server("127.0.0.1", port, app, threaded=True, request_handler=_RequestHandler)
+        server.daemon_threads = True  # type: ignore[attr-defined]
+        self._run(server)
+        return server.server_port
+
+    def _run(self, server: Any) -> None:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        self._cleanup.callback(server.server_close)
+        self._cleanup.callback(server.shutdown)
+
+    def _ports(self) -> list[int]:
+        first = self._options.first_port
+        ports = [first + offset if first else 0 for offset in range(5)]
+        with contextlib.ExitStack() as probes:
+            try:
+                servers = [probes.enter_context(socket.create_server(("127.0.0.1", port))) for port in ports]
+            except OSError:
+                raise PortTaken(
+                    f"One of the ports {first} to {first + 4} is in use: stop what uses it, or `make run PORT=4000`."
+                ) from None
+            return [server.getsockname()[1] for server in servers]
+
+
+class _RequestHandler(WSGIRequestHandler):
+    disable_nagle_algorithm = True
