@@ -33,7 +33,7 @@ demo: $(LOCAL)/ready $(RUNTIME)/ready $(ARTIFACT) ## Create invoices on the loca
 
 .PHONY: run
 run: $(LOCAL)/ready $(RUNTIME)/ready $(ARTIFACT) ## Run the local stack until Ctrl-C
-	@$(LOCAL)/bin/python -m infra.local run
+	@$(LOCAL)/bin/python -m infra.local run $(if $(PORT),--port $(PORT))
 
 .PHONY: test
 test: $(DEV)/ready $(LOCAL)/ready $(RUNTIME)/ready $(ARTIFACT) ## Run all tests

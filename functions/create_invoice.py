@@ -46,7 +46,7 @@ def lambda_handler(event: Any, context: "LambdaContext") -> dict[str, Any]:
     Raises:
         InvoicingError: To a direct caller only: the class name is the error type, the message a problem in JSON.
     """
-    if isinstance(event, dict) and "requestContext" in event:
+    if isinstance(event, dict) and isinstance(event.get("requestContext"), dict):
         return _answer_http(event, context)
     return _answer_direct(event, context)
 
@@ -70,7 +70,8 @@ def _refuse_fields(error: RequestValidationError) -> Response[str]:
 def _answer_http(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]:
     try:
         _admit(APIGatewayProxyEventV2(event))
-        return app.resolve(event, context)
+        # The one header that the resolver looks at, and compares by letter. No other goes further than this.
+        return app.resolve({**event, "headers": {"content-type": "application/json"}}, context)
     except Exception as exception:
         error = _as_outcome(exception)
     headers = {"Content-Type": "application/problem+json", **_headers(context)}

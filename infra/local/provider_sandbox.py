@@ -19,6 +19,7 @@ no_pay_url     200 without ``pay_url``                               yes
 ============== ===================================================== ================
 """
 
+import contextlib
 import json
 import secrets
 import socket
@@ -188,7 +189,8 @@ class _Server(ThreadingHTTPServer):
 
     def cut_connections(self) -> None:
         for connection in list(self._open):
-            connection.shutdown(socket.SHUT_RDWR)
+            with contextlib.suppress(OSError):  # the peer has hung up already
+                connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Says nothing: a caller that hung up is what half of the faults are about."""

@@ -1,0 +1,175 @@
+"""The local stack as separate processes on loopback, and a client for both ways in."""
+
+import base64
+import json
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+import pytest_socket
+import urllib3
+from botocore.config import Config
+
+ROOT = Path(__file__).parents[2]
+API_KEY = "local-api-key"
+SHOP_ID = "local-shop"
+EMAIL = "buyer.canary@example.com"
+SITE = "http://localhost:8000"
+_STOP_TIMEOUT_S = 20
+
+
+def pytest_runtest_setup() -> None:
+    pytest_socket.enable_socket()
+    pytest_socket.socket_allow_hosts(["127.0.0.1"])
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a caller got: over HTTP with status and headers, directly with the error type."""
+
+    payload: Any
+    status: int = 0
+    headers: Any = None
+    error_type: str | None = None
+
+    @property
+    def problem(self) -> dict[str, Any]:
+        """The problem details, from whichever way in."""
+        return json.loads(self.payload["errorMessage"]) if self.error_type else self.payload
+
+
+class Stack:
+    """A running local stack."""
+
+    def __init__(self, endpoints: dict[str, Any], log: Path) -> None:
+        self.endpoints = endpoints
+        self._log = log
+        self._http = urllib3.PoolManager(retries=False, timeout=60)
+        self._lambda = boto3.client(
+            "lambda",
+            endpoint_url=endpoints["lambda_url"],
+            region_name=endpoints["region"],
+            aws_access_key_id="x",
+            aws_secret_access_key="x",
+            config=Config(retries={"total_max_attempts": 1}, max_pool_connections=50),
+        )
+
+    def post(self, body: object, headers: dict[str, str] | None = None) -> Answer:
+        """Posts as a browser does; bytes and text go as they are, anything else as JSON."""
+        content = body if isinstance(body, bytes | str) else json.dumps(body)
+        all_headers = {"Content-Type": "application/json", **(headers or {})}
+        response = self._http.request("POST", self.endpoints["invoice_url"], body=content, headers=all_headers)
+        return Answer(response.json(), response.status, response.headers)
+
+    def invoke(self, event: object) -> Answer:
+        """Invokes the alias directly; text goes as it is, anything else as JSON."""
+        payload = event if isinstance(event, str) else json.dumps(event)
+        response = self._lambda.invoke(FunctionName=self.endpoints["function_name"], Payload=payload.encode())
+        reply = json.load(response["Payload"])
+        error_type = reply.get("errorType") if "FunctionError" in response else None
+        return Answer(reply, error_type=error_type)
+
+    def invoke_async(self, event: object) -> int:
+        """Invokes with ``InvocationType=Event``; returns the status."""
+        response = self._lambda.invoke(
+            FunctionName=self.endpoints["function_name"], Payload=json.dumps(event).encode(), InvocationType="Event"
+        )
+        return response["StatusCode"]
+
+    def pass_on(self, body: bytes) -> Answer:
+        """Sends the event that API Gateway makes of a body which it does not take for text.
+
+        SAM CLI's gateway cannot: it answers such a body with 502 by itself.
+        """
+        event = {
+            "version": "2.0",
+            "routeKey": "POST /v1/invoice/create",
+            "rawPath": "/v1/invoice/create",
+            "rawQueryString": "",
+            "headers": {"content-type": "application/json"},
+            "requestContext": {
+                "http": {"method": "POST", "path": "/v1/invoice/create"},
+                "requestId": "gateway-request",
+                "stage": "$default",
+            },
+            "body": base64.b64encode(body).decode(),
+            "isBase64Encoded": True,
+        }
+        reply = self.invoke(event).payload
+        return Answer(json.loads(reply["body"]), reply["statusCode"], reply["headers"])
+
+    def tell(self, path: str, **arguments: object) -> None:
+        """Gives the control port an order."""
+        response = self._http.request("POST", self.endpoints["control_url"] + path, json=arguments)
+        assert response.status == 200, response.data
+
+    def misbehave(self, fault: str, **arguments: object) -> None:
+        """Tells the sandbox what to do with the next request."""
+        self.tell("/provider/faults", fault=fault, **arguments)
+
+    def seen(self) -> dict[str, Any]:
+        """Returns what the sandbox saw."""
+        return self._http.request("GET", f"{self.endpoints['control_url']}/provider").json()
+
+    def log_text(self) -> str:
+        """Returns all that the function logged so far."""
+        return self._log.read_text()
+
+
+@pytest.fixture(scope="session")
+def start_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Stack]]:
+    """Starts a stack with ``infra.local.stack.Options``; each is stopped, and its log searched, at the end."""
+    with ExitStack() as cleanup:
+
+        def start(**options: object) -> Stack:
+            log = tmp_path_factory.mktemp("stack") / "function.log"
+            process = subprocess.Popen(
+                [
+                    *(ROOT / ".venv-local" / "bin" / "python", "-m", "infra.local", "serve"),
+                    *("--options", json.dumps(options), "--log", log),
+                ],
+                cwd=ROOT,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            cleanup.callback(_stop, process, log)
+            return Stack(json.loads(process.stdout.readline()), log)
+
+        yield start
+
+
+def _stop(process: subprocess.Popen[str], log: Path) -> None:
+    try:
+        process.communicate(timeout=_STOP_TIMEOUT_S)  # closes its standard input, which ends it
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 0
+    text = log.read_text()
+    assert API_KEY not in text
+    assert EMAIL not in text
+
+
+@pytest.fixture(scope="session")
+def shared_stack(start_stack: Callable[..., Stack]) -> Stack:
+    """The stack that most tests share; the provider has 2 s for an invoice."""
+    return start_stack(parameters={"ProviderTimeout": "2"})
+
+
+@pytest.fixture
+def stack(shared_stack: Stack) -> Stack:
+    """The shared stack, with a sandbox that has seen nothing."""
+    shared_stack.tell("/provider/forget")
+    return shared_stack
+
+
+@pytest.fixture(params=["http", "direct"])
+def way_in(request: pytest.FixtureRequest) -> Callable[[Stack, object], Answer]:
+    """Both ways in, one after the other."""
+    return {"http": Stack.post, "direct": Stack.invoke}[request.param]

@@ -1,0 +1,115 @@
+"""Each row of the error table by both ways in, with the real gateway, runtime and provider in between."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from invoicing.errors import ERROR_TABLE, InvoicingError
+from tests.integration.conftest import Answer, Stack
+
+BY_CODE = {error.code: error for error in ERROR_TABLE}
+Arrange = Callable[[Stack], None]
+
+# What makes each error happen on the shared stack, by either way in.
+ARRANGED: dict[str, tuple[Arrange, dict[str, Any]]] = {
+    "invalid_request": (lambda _: None, {"amount": -1}),
+    "invoice_rejected": (lambda stack: stack.misbehave("status", value=400), {"amount": 1}),
+    "provider_credentials_rejected": (lambda stack: stack.misbehave("status", value=401), {"amount": 1}),
+    "provider_unavailable": (lambda stack: stack.misbehave("status", value=503, times=3), {"amount": 1}),
+    "outcome_unknown": (lambda stack: stack.misbehave("html"), {"amount": 1}),
+}
+# Those that come from how the stack is set up.
+SET_UP: dict[str, dict[str, Any]] = {
+    "service_not_configured": {"fill_secret": False},
+    # No client can be created for such an endpoint: a ValueError that nobody foresees.
+    "internal_error": {"environment": {"AWS_ENDPOINT_URL_SECRETS_MANAGER": "no-url-canary"}},
+}
+# Those that only HTTP knows: headers and body of the request.
+HTTP_ONLY: dict[str, tuple[dict[str, str], str]] = {
+    "origin_not_allowed": ({"Origin": "https://foreign.example"}, '{"amount": 1}'),
+    "payload_too_large": ({}, '{"amount": 1, "description": "' + "x" * 16_400 + '"}'),
+    "unsupported_media_type": ({"Content-Type": "text/plain"}, '{"amount": 1}'),
+}
+
+
+def assert_is(error: type[InvoicingError], answer: Answer) -> None:
+    problem = answer.problem
+    request_id = problem["request_id"]
+    assert {**problem, "errors": ()} == {**error().problem(request_id), "errors": ()}
+    if answer.error_type:
+        assert answer.error_type == error.direct_type == error.__name__
+        assert "\n" not in answer.payload["errorMessage"]
+        return
+    assert answer.status == error.http_status
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.headers["X-Request-Id"] == request_id
+    retry_after_s = error.default_retry_after_s
+    assert answer.headers.get("Retry-After") == (str(retry_after_s) if retry_after_s else None)
+
+
+def test_every_row_of_the_table_is_tried_here() -> None:
+    assert ARRANGED.keys() | SET_UP.keys() | HTTP_ONLY.keys() == BY_CODE.keys()
+
+
+@pytest.mark.parametrize("code", ARRANGED)
+def test_an_error_is_the_same_by_both_ways_in(stack, way_in, code) -> None:
+    arrange, fields = ARRANGED[code]
+    arrange(stack)
+    assert_is(BY_CODE[code], way_in(stack, fields))
+
+
+@pytest.fixture(scope="module", params=SET_UP)
+def set_up_for(request, start_stack) -> tuple[str, Stack]:
+    return request.param, start_stack(**SET_UP[request.param])
+
+
+def test_an_error_of_the_set_up_is_the_same_by_both_ways_in(set_up_for, way_in) -> None:
+    code, stack = set_up_for
+    answer = way_in(stack, {"amount": 1})
+    assert_is(BY_CODE[code], answer)
+    assert stack.seen()["calls"] == []
+
+
+def test_nothing_of_an_unforeseen_exception_reaches_an_http_caller(start_stack) -> None:
+    stack = start_stack(**SET_UP["internal_error"])
+    text = json.dumps(stack.post({"amount": 1}).payload)
+    assert not any(word in text for word in ("canary", "ValueError", "Traceback", ".py", "botocore"))
+    assert "ValueError at " in stack.log_text()
+    assert "no-url-canary" not in stack.log_text()
+
+
+@pytest.mark.parametrize("code", HTTP_ONLY)
+def test_an_error_that_only_http_knows(stack, code) -> None:
+    headers, body = HTTP_ONLY[code]
+    assert_is(BY_CODE[code], stack.post(body, headers))
+    assert stack.seen()["calls"] == []
+
+
+def test_what_is_too_large_for_http_is_invalid_directly(stack) -> None:
+    answer = stack.invoke(HTTP_ONLY["payload_too_large"][1])
+    assert answer.error_type == BY_CODE["payload_too_large"].direct_type
+    assert answer.problem["errors"] == [{"pointer": "/description", "detail": "must have at most 255 characters"}]
+
+
+def test_the_owner_fills_the_secret_and_the_next_request_succeeds(start_stack, way_in) -> None:
+    stack = start_stack(fill_secret=False)
+    assert way_in(stack, {"amount": 1}).problem["code"] == "service_not_configured"
+    stack.tell("/secrets/fill", secret_string='{"api_key": "local-api-key"}')
+    assert way_in(stack, {"amount": 1}).problem["code"] == "service_not_configured"
+    stack.tell("/secrets/fill", secret_string='{"api_key": "local-api-key", "shop_id": "local-shop"}')
+    assert way_in(stack, {"amount": 1}).payload["status"] == "success"
+
+
+@pytest.mark.parametrize("origin", ["null", "http://localhost:8001", "https://localhost:8000", "http://localhost", ""])
+def test_only_exactly_the_listed_origins_pass(stack, origin) -> None:
+    assert stack.post({"amount": 1}, {"Origin": origin}).problem["code"] == "origin_not_allowed"
+
+
+@pytest.mark.parametrize(
+    "event", [[], '"text"', 1, None, True, {}, {"body": "{}"}, {"requestContext": 1}, {"Records": []}]
+)
+def test_an_event_that_is_no_request_is_invalid_not_a_crash(stack, event) -> None:
+    assert stack.invoke(event).error_type == "InvalidRequest"

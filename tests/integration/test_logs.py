@@ -1,0 +1,56 @@
+"""What is logged: enough to find a request again, and never the key, a header, an e-mail address or a body."""
+
+import json
+
+from tests.integration.conftest import API_KEY, EMAIL
+
+CANARIES = {
+    "email": EMAIL,
+    "order_id": "order-canary",
+    "description": "description-canary",
+}
+
+
+def test_nothing_private_is_logged_whatever_happens_and_whatever_is_switched_on(start_stack) -> None:
+    stack = start_stack(
+        parameters={"ProviderTimeout": "2"},
+        environment={
+            "AWS_LAMBDA_LOG_LEVEL": "DEBUG",
+            "POWERTOOLS_LOG_LEVEL": "DEBUG",
+            "POWERTOOLS_LOGGER_LOG_EVENT": "true",
+        },
+    )
+    headers = {"Authorization": "Token header-canary", "Cookie": "session=cookie-canary"}
+    request = {"amount": 1, **CANARIES}
+    for fault in ({}, *({"fault": "status", "value": code} for code in (400, 401, 406, 500)), {"fault": "huge"}):
+        if fault:
+            stack.misbehave(**fault)
+        stack.post(request, headers)
+        stack.invoke(request)
+    stack.post({**request, "amount": EMAIL, "currency": EMAIL}, headers)
+    stack.invoke({**request, "amount": EMAIL, "currency": EMAIL})
+    stack.post(json.dumps(request)[:-1], headers)
+    stack.tell("/secrets/fill", secret_string=f'{{"api_key": "{API_KEY}"}}')
+    stack.misbehave("status", value=401)
+    stack.post(request, headers)
+
+    log = stack.log_text()
+    assert log.count('"message":"invoice created"') >= 2
+    assert log.count('"message":"invoice not created"') >= 8
+    for canary in (API_KEY, "header-canary", "cookie-canary", *CANARIES.values()):
+        assert canary not in log
+
+
+def test_a_failure_is_one_line_with_code_reason_and_both_request_ids(stack) -> None:
+    stack.misbehave("html")
+    request_id = stack.post({"amount": 1}).problem["request_id"]
+    [line] = [
+        json.loads(line)
+        for line in stack.log_text().splitlines()
+        if request_id in line and '"message":"invoice not created"' in line
+    ]
+    assert line["level"] == "ERROR"
+    assert line["code"] == "outcome_unknown"
+    assert line["reason"] == "provider answered 200 without a JSON object"
+    assert line["function_request_id"] == request_id
+    assert line["correlation_id"]

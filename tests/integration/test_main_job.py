@@ -1,0 +1,135 @@
+"""The main job on the real runtime: an invoice for a site and for another Lambda, exact to the byte."""
+
+import json
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from tests.integration.conftest import API_KEY, EMAIL, ROOT, SHOP_ID, SITE
+
+
+def sent_upstream(amount: str, **fields: str) -> str:
+    members = [f'"amount": {amount}', '"currency": "USD"']
+    members += [f'"{name}": {json.dumps(value)}' for name, value in fields.items()]
+    return f"{{{', '.join([*members, f'"shop_id": "{SHOP_ID}"'])}}}"
+
+
+@pytest.mark.parametrize(
+    ("written", "amount"), [("100.0", "100.0"), ('"0.10"', "0.10"), ("19.99", "19.99"), ("1e2", "100")]
+)
+def test_the_documented_request_reaches_the_provider_with_key_shop_and_exact_amount(stack, written, amount) -> None:
+    answer = stack.post(f'{{"amount": {written}, "currency": "USD", "description": "Pay"}}')
+    assert answer.status == 200
+    [call] = stack.seen()["calls"]
+    assert call == {"authorization": f"Token {API_KEY}", "body": sent_upstream(amount, description="Pay")}
+
+
+@pytest.mark.parametrize(
+    ("written", "amount"), [("100.0", "100.0"), ('"0.10"', "0.10"), ("19.99", "19.99"), ("1e2", "100.0")]
+)
+def test_a_direct_amount_is_as_exact_although_the_runtime_parses_it(stack, written, amount) -> None:
+    assert stack.invoke(f'{{"amount": {written}, "order_id": "A-1001"}}').error_type is None
+    [call] = stack.seen()["calls"]
+    assert call == {"authorization": f"Token {API_KEY}", "body": sent_upstream(amount, order_id="A-1001")}
+
+
+def test_the_payload_is_the_providers(stack, way_in) -> None:
+    payload = way_in(stack, {"amount": 100.0}).payload
+    [invoice_id] = stack.seen()["invoices"]
+    assert payload == {
+        "status": "success",
+        "pay_url": f"{stack.endpoints['provider_url']}/pay/{invoice_id}",
+        "currency": "BTC",
+        "invoice_id": invoice_id,
+    }
+
+
+def test_all_fields_of_the_contract_are_passed_on(stack, way_in) -> None:
+    fields = {
+        "amount": "19.99",
+        "currency": "UAH",
+        "order_id": "Pedido nº 17",
+        "email": EMAIL,
+        "description": "two\nlines",
+        "shop_id": SHOP_ID,
+    }
+    assert way_in(stack, fields).payload["status"] == "success"
+    [call] = stack.seen()["calls"]
+    assert json.loads(call["body"]) == {**fields, "amount": 19.99}
+
+
+def test_a_reply_is_not_cached_and_carries_the_id_that_the_log_has(stack) -> None:
+    answer = stack.post({"amount": 1})
+    assert answer.headers["Content-Type"] == "application/json"
+    assert answer.headers["Cache-Control"] == "no-store"
+    lines = [line for line in stack.log_text().splitlines() if answer.headers["X-Request-Id"] in line]
+    assert any('"message":"invoice created"' in line for line in lines)
+
+
+@pytest.mark.parametrize("authorization", [[], ["Token <API KEY>"]])
+def test_a_program_written_against_the_providers_page_works_with_only_the_host_changed(stack, authorization) -> None:
+    sample = ROOT / "tests" / "integration" / "provider_page_sample.py"
+    command = [ROOT / ".venv-local" / "bin" / "python", sample, stack.endpoints["invoice_url"], *authorization]
+    done = subprocess.run(command, capture_output=True, check=True, text=True)
+    assert done.stdout.startswith(f"Sucesso: {stack.endpoints['provider_url']}/pay/")
+    assert stack.seen()["calls"][0]["authorization"] == f"Token {API_KEY}"
+
+
+def test_a_pay_link_leads_to_the_pay_page(stack) -> None:
+    pay_url = stack.post({"amount": "19.99", "currency": "EUR"}).payload["pay_url"]
+    page = stack._http.request("GET", pay_url)
+    assert page.status == 200
+    assert b"19.99 EUR" in page.data
+
+
+@pytest.mark.parametrize("content_type", ["application/json; charset=utf-8", "Application/JSON"])
+def test_json_may_be_named_with_parameters_and_in_any_case(stack, content_type) -> None:
+    assert stack.post({"amount": 1}, {"Content-Type": content_type}).status == 200
+
+
+def test_a_listed_site_may_call_and_its_preflight_passes(stack) -> None:
+    assert stack.post({"amount": 1}, {"Origin": SITE}).headers["Access-Control-Allow-Origin"] == SITE
+    preflight = stack._http.request(
+        "OPTIONS",
+        stack.endpoints["invoice_url"],
+        headers={"Origin": SITE, "Access-Control-Request-Method": "POST"},
+    )
+    assert preflight.headers["Access-Control-Allow-Origin"] == SITE
+    assert {"authorization", "content-type", "idempotency-key"} <= set(
+        preflight.headers["Access-Control-Allow-Headers"].split(",")
+    )
+
+
+def metrics_in(log: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in log.splitlines() if line.startswith('{"_aws"')]
+
+
+def test_sequential_requests_share_one_warm_sandbox(start_stack) -> None:
+    stack = start_stack()
+    for _ in range(20):
+        assert stack.post({"amount": 1}).status == 200
+    assert stack.log_text().count('"cold_start":true') == 1
+    assert stack.log_text().count('"message":"invoice created"') == 20
+
+
+def test_an_invoice_and_an_error_are_counted_once_each_and_latency_per_attempt(start_stack) -> None:
+    stack = start_stack()
+    stack.post({"amount": 1})
+    stack.misbehave("status", value=503)
+    stack.post({"amount": 1})
+    stack.post({"amount": 0})
+    names = [name for metric in metrics_in(stack.log_text()) for name in metric if name not in ("_aws", "service")]
+    assert names == ["ProviderLatency", "InvoiceCreated", "ProviderLatency", "InvoiceCreated", "InvalidRequest"]
+    latencies_s = [metric["ProviderLatency"] for metric in metrics_in(stack.log_text()) if "ProviderLatency" in metric]
+    assert [len(values) for values in latencies_s] == [1, 2]
+
+
+def test_requests_run_side_by_side(stack) -> None:
+    for _ in range(4):
+        stack.misbehave("slow", value=0.5)
+    with ThreadPoolExecutor(8) as callers:
+        answers = list(callers.map(lambda _: stack.post({"amount": 1}), range(8)))
+    assert {answer.status for answer in answers} == {200}
+    assert len({answer.payload["invoice_id"] for answer in answers}) == 8

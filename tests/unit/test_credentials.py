@@ -1,0 +1,154 @@
+"""The secret: cached, read again on demand, served from the cache while it cannot be read, and never shown."""
+
+import json
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnectionError
+
+from invoicing.credentials import CACHE_S, REFRESH_RETRY_S, Credentials, CredentialStore
+from invoicing.errors import ProviderUnavailable, ServiceNotConfigured
+
+SECRET = {"api_key": "key-1", "shop_id": "shop-1"}
+
+
+class FakeSecretsManager:
+    """Answers with ``secret``, or raises ``failure``."""
+
+    def __init__(self, secret: Any = SECRET) -> None:
+        self.answer: dict[str, Any] = {"SecretString": json.dumps(secret)}
+        self.failure: Exception | None = None
+        self.calls = 0
+
+    def get_secret_value(self, *, SecretId: str) -> dict[str, Any]:  # noqa: N803 - boto3's name
+        assert SecretId == "the-arn"
+        self.calls += 1
+        if self.failure:
+            raise self.failure
+        return self.answer
+
+
+class Clock:
+    now_s = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def manager() -> FakeSecretsManager:
+    return FakeSecretsManager()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def store(manager: FakeSecretsManager, clock: Clock) -> CredentialStore:
+    return CredentialStore(manager, "the-arn", clock=clock)  # type: ignore[arg-type]
+
+
+def client_error(code: str) -> ClientError:
+    return ClientError({"Error": {"Code": code, "Message": "key-1"}}, "GetSecretValue")
+
+
+def key(credentials: Credentials) -> str:
+    return credentials.api_key.get_secret_value()
+
+
+def test_the_secret_is_read_once_a_cache_period(store, manager, clock) -> None:
+    for _ in range(3):
+        assert key(store.get()) == "key-1"
+    assert manager.calls == 1
+    clock.now_s += CACHE_S
+    store.get()
+    assert manager.calls == 2
+
+
+def test_reading_again_goes_past_the_cache(store, manager) -> None:
+    store.get()
+    manager.answer = {"SecretString": json.dumps({**SECRET, "api_key": "key-2"})}
+    assert key(store.get()) == "key-1"
+    assert key(store.read_again()) == "key-2"
+    assert key(store.get()) == "key-2"
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        EndpointConnectionError(endpoint_url="https://x"),
+        ConnectTimeoutError(endpoint_url="https://x"),
+        client_error("ThrottlingException"),
+        client_error("InternalServiceError"),
+        client_error("ResourceNotFoundException"),
+    ],
+)
+def test_the_cached_secret_goes_on_serving_whatever_happens(store, manager, clock, failure) -> None:
+    store.get()
+    manager.failure = failure
+    clock.now_s += CACHE_S
+    assert key(store.get()) == "key-1"
+    assert key(store.read_again()) == "key-1"
+
+
+def test_an_outage_is_not_waited_for_by_every_request(store, manager, clock) -> None:
+    store.get()
+    manager.failure = EndpointConnectionError(endpoint_url="https://x")
+    clock.now_s += CACHE_S
+    for _ in range(5):
+        store.get()
+    assert manager.calls == 2
+    clock.now_s += REFRESH_RETRY_S
+    manager.failure = None
+    store.get()
+    assert manager.calls == 3
+
+
+@pytest.mark.parametrize(
+    ("failure", "outcome"),
+    [
+        (EndpointConnectionError(endpoint_url="https://x"), ProviderUnavailable),
+        (client_error("ThrottlingException"), ProviderUnavailable),
+        (client_error("InternalServiceError"), ProviderUnavailable),
+        (client_error("ResourceNotFoundException"), ServiceNotConfigured),
+        (client_error("AccessDeniedException"), ServiceNotConfigured),
+        (client_error("DecryptionFailure"), ServiceNotConfigured),
+    ],
+)
+def test_without_a_cache_waiting_helps_or_the_owner_must(store, manager, failure, outcome) -> None:
+    manager.failure = failure
+    with pytest.raises(outcome):
+        store.get()
+    manager.failure = None
+    assert key(store.get()) == "key-1"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {},
+        {"SecretBinary": b"x"},
+        {"SecretString": ""},
+        {"SecretString": "key-1"},
+        {"SecretString": "[]"},
+        {"SecretString": '{"api_key": "key-1"}'},
+        {"SecretString": '{"shop_id": "shop-1"}'},
+        {"SecretString": '{"api_key": "", "shop_id": "shop-1"}'},
+        {"SecretString": '{"api_key": "key-1\\r\\nX: y", "shop_id": "shop-1"}'},
+        {"SecretString": '{"api_key": "key 1", "shop_id": "shop-1"}'},
+        {"SecretString": '{"api_key": "key-1", "shop_id": 1}'},
+    ],
+)
+def test_a_malformed_secret_is_not_configured_and_not_shown(store, manager, answer) -> None:
+    manager.answer = answer
+    with pytest.raises(ServiceNotConfigured) as fault:
+        store.get()
+    assert "key-1" not in fault.value.reason
+    assert fault.value.__cause__ is None
+
+
+def test_credentials_never_show_the_key() -> None:
+    credentials = Credentials.model_validate(SECRET)
+    assert "key-1" not in f"{credentials!r} {credentials} {credentials.model_dump()} {credentials.model_dump_json()}"

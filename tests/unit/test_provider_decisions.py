@@ -1,0 +1,154 @@
+"""The rare, hard decisions about the provider: is it an invoice, what went wrong, may it be tried again."""
+
+import json
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from invoicing.errors import (
+    InvoiceRejected,
+    InvoicingError,
+    OutcomeUnknown,
+    ProviderCredentialsRejected,
+    ProviderUnavailable,
+)
+from invoicing.models import InvoiceRequest
+from invoicing.provider import Reply, encode_request, judge, retry_delay_s
+from invoicing.settings import origin_of
+
+PAY_ORIGIN = origin_of("https://pay.cryptocloud.plus")
+PAYLOAD = {
+    "status": "success",
+    "pay_url": "https://pay.cryptocloud.plus/DZLF4212",
+    "currency": "BTC",
+    "invoice_id": "DZLF4212",
+}
+
+
+def reply(code: int = 200, /, retry_after: str | None = None, **changes: Any) -> Reply:
+    payload = {name: value for name, value in {**PAYLOAD, **changes}.items() if value is not ...}
+    return Reply(code, json.dumps(payload).encode(), retry_after)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"currency": "USDT_TRC20", "invoice_id": "INV-DZLF4212"},
+        {"pay_url": "https://pay.cryptocloud.plus:443/DZLF4212?lang=pt"},
+        {"amount": "100.00", "amount_usd": "100.00"},
+    ],
+)
+def test_a_good_reply_is_returned_untouched(changes: dict[str, Any]) -> None:
+    assert judge(reply(**changes), PAY_ORIGIN).payload() == {**PAYLOAD, **changes}
+
+
+def test_amounts_in_a_reply_stay_exact() -> None:
+    body = json.dumps(PAYLOAD)[:-1] + ', "amount": 100.10, "amount_usd": 0.1}'
+    payload = judge(Reply(200, body.encode()), PAY_ORIGIN).payload()
+    assert (str(payload["amount"]), payload["amount_usd"]) == ("100.10", Decimal("0.1"))
+
+
+@pytest.mark.parametrize("changes", [{"status": ...}, {"status": "sucesso"}, {"estado": "sucesso", "status": ...}])
+def test_a_missing_or_translated_status_does_not_matter(changes: dict[str, Any]) -> None:
+    assert judge(reply(**changes), PAY_ORIGIN).payload() == PAYLOAD
+
+
+@pytest.mark.parametrize("changes", [{"currency": ...}, {"currency": 1}, {"amount": None}, {"amount": [1], "new": {}}])
+def test_strange_side_information_does_not_cost_the_invoice(changes: dict[str, Any]) -> None:
+    assert judge(reply(**changes), PAY_ORIGIN).pay_url == PAYLOAD["pay_url"]
+
+
+@pytest.mark.parametrize(
+    "unusable",
+    [
+        reply(status="error"),
+        reply(invoice_id=...),
+        reply(invoice_id=""),
+        reply(invoice_id=12345678),
+        reply(invoice_id="A B"),
+        reply(pay_url=...),
+        reply(pay_url=1),
+        reply(pay_url=""),
+        reply(pay_url="https://pay.cryptocloud.plus.evil.example/DZLF4212"),
+        reply(pay_url="https://evil.example/https://pay.cryptocloud.plus/"),
+        reply(pay_url="https://pay.cryptocloud.plus@evil.example/DZLF4212"),
+        reply(pay_url="https://user@pay.cryptocloud.plus/DZLF4212"),
+        reply(pay_url="https://pay.cryptocloud.plus:8443/DZLF4212"),
+        reply(pay_url="http://pay.cryptocloud.plus/DZLF4212"),
+        reply(pay_url="javascript:alert(1)//pay.cryptocloud.plus"),
+        Reply(200, None),
+        Reply(200, b""),
+        Reply(200, b"[]"),
+        Reply(200, b"<!doctype html>"),
+        Reply(200, json.dumps(PAYLOAD).encode()[:40]),
+        Reply(200, b"\xff\xfe"),
+    ],
+)
+def test_a_200_that_cannot_be_believed_is_unknown(unusable: Reply) -> None:
+    with pytest.raises(OutcomeUnknown):
+        judge(unusable, PAY_ORIGIN)
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome", "repeatable"),
+    [
+        (400, InvoiceRejected, False),
+        (401, ProviderCredentialsRejected, False),
+        (406, ProviderUnavailable, True),
+        (429, ProviderUnavailable, True),
+        (503, ProviderUnavailable, True),
+        *[
+            (status, OutcomeUnknown, False)
+            for status in (201, 204, 301, 302, 307, 403, 404, 409, 422, 500, 502, 504, 520)
+        ],
+    ],
+)
+def test_only_documented_codes_say_that_nothing_was_created(
+    status: int, outcome: type[InvoicingError], repeatable: bool
+) -> None:
+    with pytest.raises(outcome) as raised:
+        judge(reply(status), PAY_ORIGIN)
+    assert type(raised.value) is outcome
+    assert raised.value.repeatable is repeatable
+
+
+@pytest.mark.parametrize(
+    ("header", "retry_after_s"),
+    [(None, None), ("7", 7), ("0", 0), ("soon", None), ("-5", None), ("Wed, 21 Oct 2015 07:28:00 GMT", 0)],
+)
+def test_retry_after_is_read_in_seconds_or_as_a_date(header: str | None, retry_after_s: int | None) -> None:
+    with pytest.raises(ProviderUnavailable) as raised:
+        judge(reply(503, retry_after=header), PAY_ORIGIN)
+    assert raised.value.retry_after_s == retry_after_s
+
+
+@pytest.mark.parametrize(
+    ("attempt", "retry_after_s", "repeatable", "time_left_s", "delay_s"),
+    [
+        (1, None, True, 20.0, 0.2),
+        (2, None, True, 20.0, 0.4),
+        (3, None, True, 20.0, None),  # three attempts at most
+        (1, 7, True, 20.0, 7),  # the provider's word wins over ours
+        (1, 0, True, 20.0, 0.2),
+        (1, 19, True, 20.0, 19),
+        (1, 20, True, 20.0, None),  # could not finish before the deadline
+        (1, None, True, 1.2, 0.2),
+        (1, None, True, 1.1, None),
+        (1, None, True, -1.0, None),
+        (1, None, False, 20.0, None),  # a refused certificate
+    ],
+)
+def test_what_was_not_created_is_tried_again_while_there_is_time(
+    attempt: int, retry_after_s: int | None, repeatable: bool, time_left_s: float, delay_s: float | None
+) -> None:
+    error = ProviderUnavailable(retry_after_s=retry_after_s, repeatable=repeatable)
+    assert retry_delay_s(error, attempt=attempt, time_left_s=time_left_s, jitter=lambda: 0.5) == delay_s
+
+
+def test_the_request_carries_the_callers_fields_and_the_shop() -> None:
+    request = InvoiceRequest.model_validate({"amount": "0.10", "order_id": "Pedido nº 1", "shop_id": "ours"})
+    assert encode_request(request, "ours") == (
+        b'{"amount": 0.10, "currency": "USD", "order_id": "Pedido n\\u00ba 1", "shop_id": "ours"}'
+    )

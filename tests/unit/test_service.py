@@ -1,0 +1,106 @@
+"""The flow: bounds, shop, credentials, deadline, and a rotated key that costs no invoice."""
+
+import time
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from invoicing.credentials import Credentials
+from invoicing.errors import InvalidRequest, OutcomeUnknown, ProviderCredentialsRejected
+from invoicing.models import Invoice, InvoiceRequest
+from invoicing.service import InvoiceService
+from invoicing.settings import Settings
+
+INVOICE = Invoice(pay_url="https://pay.cryptocloud.plus/DZLF4212", invoice_id="DZLF4212")
+OLD = Credentials.model_validate({"api_key": "old", "shop_id": "shop-1"})
+NEW = Credentials.model_validate({"api_key": "new", "shop_id": "shop-1"})
+SETTINGS = Settings(cryptocloud_secret_arn="arn", min_amount=Decimal(1), max_amount=Decimal(500), provider_timeout=20)
+
+
+class FakeStore:
+    def __init__(self, current: Credentials = OLD, after_reading_again: Credentials = OLD) -> None:
+        self.current, self.after_reading_again = current, after_reading_again
+
+    def get(self) -> Credentials:
+        return self.current
+
+    def read_again(self) -> Credentials:
+        return self.after_reading_again
+
+
+class FakeProvider:
+    """Knows one key; remembers the keys and deadlines of its calls."""
+
+    def __init__(self, valid: Credentials = OLD, failure: Exception | None = None) -> None:
+        self.valid, self.failure = valid, failure
+        self.keys: list[str] = []
+        self.deadlines_s: list[float] = []
+
+    def create_invoice(self, _: InvoiceRequest, credentials: Credentials, *, deadline_s: float) -> Invoice:
+        self.keys.append(credentials.api_key.get_secret_value())
+        self.deadlines_s.append(deadline_s)
+        if self.failure:
+            raise self.failure
+        if credentials != self.valid:
+            raise ProviderCredentialsRejected
+        return INVOICE
+
+
+def create(store: FakeStore, provider: FakeProvider, *, lambda_s: float = 28.0, **fields: Any) -> Invoice:
+    request = InvoiceRequest.model_validate({"amount": 100, **fields})
+    service = InvoiceService(SETTINGS, store, provider)  # type: ignore[arg-type]
+    return service.create(request, lambda_deadline_s=time.monotonic() + lambda_s)
+
+
+@pytest.mark.parametrize("amount", ["1", "1.00", "500", "500.00", "19.99"])
+def test_an_amount_within_the_bounds_is_accepted(amount: str) -> None:
+    assert create(FakeStore(), FakeProvider(), amount=amount) == INVOICE
+
+
+@pytest.mark.parametrize("amount", ["0.99", "500.01", 10**15, 1e300])
+def test_an_amount_out_of_bounds_is_refused_and_the_provider_not_called(amount: object) -> None:
+    provider = FakeProvider()
+    with pytest.raises(InvalidRequest) as refusal:
+        create(FakeStore(), provider, amount=amount)
+    assert [(field.pointer, field.detail) for field in refusal.value.fields] == [("/amount", "must be from 1 to 500")]
+    assert provider.keys == []
+
+
+def test_a_shop_id_may_be_sent_only_if_it_is_ours() -> None:
+    assert create(FakeStore(), FakeProvider(), shop_id="shop-1") == INVOICE
+    provider = FakeProvider()
+    with pytest.raises(InvalidRequest) as refusal:
+        create(FakeStore(), provider, shop_id="shop-2")
+    assert [field.pointer for field in refusal.value.fields] == ["/shop_id"]
+    assert "shop-1" not in refusal.value.fields[0].detail
+    assert provider.keys == []
+
+
+def test_a_rotated_key_costs_no_invoice() -> None:
+    provider = FakeProvider(valid=NEW)
+    assert create(FakeStore(OLD, after_reading_again=NEW), provider) == INVOICE
+    assert provider.keys == ["old", "new"]
+    assert len(set(provider.deadlines_s)) == 1
+
+
+def test_a_refused_key_that_did_not_change_is_not_tried_again() -> None:
+    provider = FakeProvider(valid=NEW)
+    with pytest.raises(ProviderCredentialsRejected):
+        create(FakeStore(OLD, after_reading_again=OLD), provider)
+    assert provider.keys == ["old"]
+
+
+def test_an_unknown_outcome_is_never_tried_again() -> None:
+    provider = FakeProvider(failure=OutcomeUnknown())
+    with pytest.raises(OutcomeUnknown):
+        create(FakeStore(), provider)
+    assert provider.keys == ["old"]
+
+
+@pytest.mark.parametrize(("lambda_s", "allowed_s"), [(28.0, 20.0), (10.0, 9.0), (1.5, 0.5)])
+def test_the_provider_has_its_timeout_or_what_lambda_leaves_less_a_reserve(lambda_s: float, allowed_s: float) -> None:
+    provider = FakeProvider()
+    before_s = time.monotonic()
+    create(FakeStore(), provider, lambda_s=lambda_s)
+    assert provider.deadlines_s[0] - before_s == pytest.approx(allowed_s, abs=0.2)

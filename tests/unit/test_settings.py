@@ -1,0 +1,107 @@
+"""The environment: validated as a whole, and a fault names the variable and never its value."""
+
+from decimal import Decimal
+
+import pytest
+
+from invoicing.errors import ServiceNotConfigured
+from invoicing.settings import Origin, Settings, load_settings, origin_of
+
+ENVIRONMENT = {
+    "ALLOWED_ORIGINS": "https://shop.example,https://www.shop.example",
+    "CRYPTOCLOUD_SECRET_ARN": "arn:aws:secretsmanager:eu-west-1:123456789012:secret:x",
+    "MAX_AMOUNT": "500",
+    "MIN_AMOUNT": "0.50",
+    "PROVIDER_TIMEOUT": "15",
+}
+
+
+@pytest.fixture
+def load(monkeypatch: pytest.MonkeyPatch):
+    def load_with(**changes: str | None) -> Settings:
+        for name, value in {**ENVIRONMENT, **changes}.items():
+            if value is None:
+                monkeypatch.delenv(name, raising=False)
+            else:
+                monkeypatch.setenv(name, value)
+        load_settings.cache_clear()
+        return load_settings()
+
+    yield load_with
+    load_settings.cache_clear()
+
+
+def test_settings_come_from_the_environment(load) -> None:
+    settings = load()
+    assert (settings.min_amount, settings.max_amount) == (Decimal("0.50"), Decimal(500))
+    assert settings.provider_timeout == 15
+    assert settings.cryptocloud_api_url == "https://api.cryptocloud.plus"
+    assert settings.cryptocloud_pay_url == "https://pay.cryptocloud.plus"
+
+
+def test_only_listed_origins_may_call(load) -> None:
+    settings = load()
+    assert settings.allows_origin("https://www.shop.example")
+    assert not any(map(settings.allows_origin, ["https://shop.example.evil", "http://shop.example", "null", ""]))
+    assert not load(ALLOWED_ORIGINS=None).allows_origin("https://shop.example")
+    assert load(ALLOWED_ORIGINS="*").allows_origin("https://any.example")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("CRYPTOCLOUD_SECRET_ARN", None),
+        ("CRYPTOCLOUD_API_URL", "http://api.cryptocloud.plus"),
+        ("CRYPTOCLOUD_API_URL", "https://api.cryptocloud.plus/v1"),
+        ("CRYPTOCLOUD_API_URL", "https://user@api.cryptocloud.plus"),
+        ("CRYPTOCLOUD_API_URL", "ftp://api.cryptocloud.plus"),
+        ("CRYPTOCLOUD_PAY_URL", "http://10.0.0.1"),
+        ("CRYPTOCLOUD_PAY_URL", "pay.cryptocloud.plus"),
+        ("MIN_AMOUNT", "nothing"),
+        ("MIN_AMOUNT", "0"),
+        ("MIN_AMOUNT", "NaN"),
+        ("MAX_AMOUNT", "0.001"),
+        ("MAX_AMOUNT", "1000000000.01"),
+        ("MIN_AMOUNT", "501"),
+        ("PROVIDER_TIMEOUT", "0"),
+        ("PROVIDER_TIMEOUT", "30"),
+    ],
+)
+def test_a_wrong_variable_is_named_for_the_log_without_its_value(load, name: str, value: str | None) -> None:
+    with pytest.raises(ServiceNotConfigured) as fault:
+        load(**{name: value})
+    assert name in fault.value.reason
+    assert value is None or f"'{value}'" not in fault.value.reason
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:8080", "http://localhost:1", "http://[::1]:1", "https://api.example/"]
+)
+def test_http_is_for_loopback_only_and_https_for_all(load, url: str) -> None:
+    assert load(CRYPTOCLOUD_API_URL=url).cryptocloud_api_url == url.rstrip("/")
+
+
+@pytest.mark.parametrize(
+    ("url", "origin"),
+    [
+        ("https://pay.cryptocloud.plus/DZLF4212", Origin("https", "pay.cryptocloud.plus", 443)),
+        ("HTTPS://PAY.cryptocloud.plus:443/?x=1#y", Origin("https", "pay.cryptocloud.plus", 443)),
+        ("http://127.0.0.1:8080/pay/X", Origin("http", "127.0.0.1", 8080)),
+    ],
+)
+def test_an_origin_is_scheme_host_and_port(url: str, origin: Origin) -> None:
+    assert origin_of(url) == origin
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "//pay.cryptocloud.plus/X", "javascript:alert(1)", "https:///X", "https://pay.cryptocloud.plus@evil.example/X",
+        "https://evil.example\\@pay.cryptocloud.plus/X", "https://pay.cryptocloud.plus\\.evil.example/X",
+        "https://pay.cryptocloud.plus\n/X", " https://pay.cryptocloud.plus/X", "https://pay.cryptocloud.plus:99999/X",
+        "https://p\u0430y.cryptocloud.plus/X", "https://[pay.cryptocloud.plus/X", "",
+    ],
+)  # fmt: skip
+def test_a_url_on_which_parsers_could_disagree_has_no_origin(url: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - any reason will do
+        origin_of(url)

@@ -1,0 +1,120 @@
+"""The template as CloudFormation gets it: least privilege, logs that end, time limits in order, CORS whole."""
+
+import json
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SETTINGS_OF_SAM = {"AWS_DEFAULT_REGION": "us-east-1", "PATH": "/usr/bin:/bin", "SAM_CLI_TELEMETRY": "0"}
+
+
+@pytest.fixture(scope="module")
+def template() -> dict[str, Any]:
+    command = [ROOT / ".venv-local" / "bin" / "python", "-m", "infra.local.translate"]
+    translated = subprocess.run(command, cwd=ROOT, env=SETTINGS_OF_SAM, capture_output=True, check=True, text=True)
+    return json.loads(translated.stdout)
+
+
+def resources(template: dict[str, Any], resource_type: str) -> dict[str, dict[str, Any]]:
+    found = {
+        name: resource["Properties"]
+        for name, resource in template["Resources"].items()
+        if resource["Type"] == resource_type
+    }
+    assert found, f"no {resource_type} in the template"
+    return found
+
+
+def test_the_function_may_read_the_one_secret_write_its_logs_and_traces_and_nothing_else(template) -> None:
+    roles = resources(template, "AWS::IAM::Role")
+    assert list(roles) == ["CreateInvoiceRole"]
+    role = roles["CreateInvoiceRole"]
+    assert "ManagedPolicyArns" not in role
+    allowed = [
+        (action, statement["Resource"])
+        for policy in role["Policies"]
+        for statement in policy["PolicyDocument"]["Statement"]
+        for action in ([statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"])
+    ]
+    logs = {"Fn::GetAtt": ["CreateInvoiceLogs", "Arn"]}
+    assert allowed == [
+        ("secretsmanager:GetSecretValue", {"Ref": "ProviderSecret"}),
+        ("logs:CreateLogStream", logs),
+        ("logs:PutLogEvents", logs),
+        ("xray:PutTelemetryRecords", "*"),
+        ("xray:PutTraceSegments", "*"),
+    ]
+
+
+def test_each_function_has_a_log_group_with_retention(template) -> None:
+    groups = resources(template, "AWS::Logs::LogGroup")
+    for name, function in resources(template, "AWS::Lambda::Function").items():
+        assert groups[function["LoggingConfig"]["LogGroup"]["Ref"]]["RetentionInDays"], name
+
+
+def test_provider_deadline_lambda_timeout_and_api_gateway_end_in_this_order(template) -> None:
+    timeout_s = resources(template, "AWS::Lambda::Function")["CreateInvoiceFunction"]["Timeout"]
+    # Two attempts of 1 + 2 s and a back-off of at most 1 s to read the secret, and 1 s in reserve.
+    assert template["Parameters"]["ProviderTimeout"]["MaxValue"] + 7 + 1 <= timeout_s < 30
+
+
+def test_the_secret_is_created_empty(template) -> None:
+    secret = resources(template, "AWS::SecretsManager::Secret")["ProviderSecret"]
+    assert not {"SecretString", "GenerateSecretString"} & secret.keys()
+
+
+def test_cors_keeps_all_its_properties(template) -> None:
+    # SAM drops all but AllowOrigins when that alone is an intrinsic function.
+    cors = resources(template, "AWS::ApiGatewayV2::Api")["InvoiceApi"]["Body"]["x-amazon-apigateway-cors"]
+    condition, when_sites_may_call, otherwise = cors["Fn::If"]
+    assert condition == "SitesMayCall"
+    assert when_sites_may_call == {
+        "allowOrigins": {"Fn::Split": [",", {"Ref": "AllowedOrigins"}]},
+        "allowMethods": ["POST"],
+        "allowHeaders": ["authorization", "content-type", "idempotency-key"],
+        "exposeHeaders": ["idempotent-replayed", "retry-after", "x-request-id"],
+        "maxAge": 3600,
+    }
+    assert otherwise == {"allowOrigins": ["https://none.invalid"]}
+
+
+def test_every_parameter_is_described_and_the_sites_must_be_named(template) -> None:
+    parameters = template["Parameters"]
+    assert all(parameter["Description"] for parameter in parameters.values())
+    assert [name for name, parameter in parameters.items() if "Default" not in parameter] == ["AllowedOrigins"]
+
+
+@pytest.mark.parametrize(
+    ("origins", "accepted"),
+    [
+        ("https://shop.example", True),
+        ("https://shop.example,https://www.shop.example:8443", True),
+        ("http://localhost:8000", True),
+        ("*", True),
+        ("none", True),
+        ("", False),
+        ("shop.example", False),
+        ("https://shop.example/", False),
+        ("https://shop.example, https://www.shop.example", False),
+        ("https://Shop.example", False),
+        ("https://*.example", False),
+        ("*,https://shop.example", False),
+    ],
+)
+def test_allowed_origins_are_whole_origins(template, origins: str, accepted: bool) -> None:
+    assert bool(re.fullmatch(template["Parameters"]["AllowedOrigins"]["AllowedPattern"], origins)) is accepted
+
+
+def test_outputs_name_the_url_the_alias_and_the_secret(template) -> None:
+    assert set(template["Outputs"]) == {"InvoiceUrl", "FunctionAliasArn", "SecretArn"}
+
+
+def test_the_readme_names_every_parameter_and_its_default(template) -> None:
+    readme = (ROOT / "README.md").read_text()
+    for name, parameter in template["Parameters"].items():
+        default = f"`{parameter['Default']}`" if "Default" in parameter else "none: you must say"
+        assert f"| `{name}` | {default} |" in readme
