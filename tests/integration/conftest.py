@@ -20,6 +20,7 @@ API_KEY = "local-api-key"
 SHOP_ID = "local-shop"
 EMAIL = "buyer.canary@example.com"
 SITE = "http://localhost:8000"
+PROVIDER_TIMEOUT_S = 4  # enough for three attempts and the longest back-offs between them
 _STOP_TIMEOUT_S = 20
 
 
@@ -158,8 +159,8 @@ def _stop(process: subprocess.Popen[str], log: Path) -> None:
 
 @pytest.fixture(scope="session")
 def shared_stack(start_stack: Callable[..., Stack]) -> Stack:
-    """The stack that most tests share; the provider has 2 s for an invoice."""
-    return start_stack(parameters={"ProviderTimeout": "2"})
+    """The stack that most tests share; the provider has ``PROVIDER_TIMEOUT_S`` for an invoice."""
+    return start_stack(parameters={"ProviderTimeout": str(PROVIDER_TIMEOUT_S)})
 
 
 @pytest.fixture
