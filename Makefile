@@ -66,6 +66,10 @@ lock: $(DEV)/ready ## Compile the .in files into the lock files
 			--custom-compile-command "make lock" $$name.in --output-file $$name.txt; \
 	done
 
+.PHONY: docs
+docs: $(DEV)/ready ## Print the tested fault matrix into docs/
+	@$(DEV)/bin/python -m tests.integration.fault_matrix
+
 .PHONY: clean
 clean: ## Remove everything that the other commands made
 	rm -rf $(DEV) $(LOCAL) $(RUNTIME) .aws-sam .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -24,7 +24,16 @@ from invoicing.errors import (
     PayloadTooLarge,
     UnsupportedMediaType,
 )
-from invoicing.models import Invoice, InvoiceRequest, encode_json_object, invalid_request, parse_json_object
+from invoicing.idempotency import Delivery, IdempotencyKey
+from invoicing.models import (
+    DirectInvoiceRequest,
+    Invoice,
+    InvoiceRequest,
+    encode_json_object,
+    invalid_request,
+    parse_idempotency_key,
+    parse_json_object,
+)
 from invoicing.observability import logger, metrics
 from invoicing.service import InvoiceService
 from invoicing.settings import load_settings
@@ -57,9 +66,10 @@ def lambda_handler(event: Any, context: "LambdaContext") -> dict[str, Any]:
 )
 def create_over_http(request: Annotated[InvoiceRequest, Body()]) -> Response[str]:
     """Create an invoice."""
-    invoice = _create(request, app.lambda_context)
+    delivery = _create(request, app.context["idempotency_key"], app.lambda_context)
+    headers = _headers(app.lambda_context) | ({"Idempotent-Replayed": "true"} if delivery.replayed else {})
     # A string: the resolver's own serializer writes a Decimal as a string.
-    return Response(200, "application/json", encode_json_object(invoice.payload()), _headers(app.lambda_context))
+    return Response(200, "application/json", encode_json_object(delivery.invoice.payload()), headers)
 
 
 @app.exception_handler(RequestValidationError)  # type: ignore[untyped-decorator]
@@ -69,7 +79,7 @@ def _refuse_fields(error: RequestValidationError) -> Response[str]:
 
 def _answer_http(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]:
     try:
-        _admit(APIGatewayProxyEventV2(event))
+        app.append_context(idempotency_key=_admit(APIGatewayProxyEventV2(event)))  # type: ignore[no-untyped-call]
         # The one header that the resolver looks at, and compares by letter. No other goes further than this.
         return app.resolve({**event, "headers": {"content-type": "application/json"}}, context)
     except Exception as exception:
@@ -83,15 +93,21 @@ def _answer_http(event: dict[str, Any], context: "LambdaContext") -> dict[str, A
 
 def _answer_direct(event: Any, context: "LambdaContext") -> dict[str, Any]:
     try:
+        request = DirectInvoiceRequest.model_validate(event)
+        key = request.idempotency_key or request.order_id
+        delivery = _create(request, IdempotencyKey("direct", key) if key else None, context)
         # The runtime encodes a Decimal as an exact number.
-        return _create(InvoiceRequest.model_validate(event), context).payload()
+        return delivery.invoice.payload()
     except Exception as exception:
         error = _as_outcome(exception)
     raise error.for_direct_caller(context.aws_request_id)
 
 
-def _admit(event: APIGatewayProxyEventV2) -> None:
-    """Refuses what need not be parsed for that: a foreign page, another media type, a body too large or not text."""
+def _admit(event: APIGatewayProxyEventV2) -> IdempotencyKey | None:
+    """Returns the request's idempotency key, if it has one.
+
+    Refuses what need not be parsed for that: a foreign page, another media type, a body too large or not text.
+    """
     origin = event.headers.get("origin")
     if origin is not None and not load_settings().allows_origin(origin):
         raise OriginNotAllowed
@@ -107,11 +123,13 @@ def _admit(event: APIGatewayProxyEventV2) -> None:
         raise InvalidRequest(type(error).__name__, fields=[FieldError("", "must be valid JSON in UTF-8")]) from None
     if not body:
         raise InvalidRequest(fields=[FieldError("", "must be a JSON object")])
+    header = event.headers.get("idempotency-key")
+    return None if header is None else IdempotencyKey("http", parse_idempotency_key(header))
 
 
-def _create(request: InvoiceRequest, context: "LambdaContext") -> Invoice:
+def _create(request: InvoiceRequest, key: IdempotencyKey | None, context: "LambdaContext") -> Delivery:
     lambda_deadline_s = time.monotonic() + context.get_remaining_time_in_millis() / 1000
-    return _service().create(request, lambda_deadline_s=lambda_deadline_s)
+    return _service().create(request, key, lambda_deadline_s=lambda_deadline_s)
 
 
 def _as_outcome(exception: Exception) -> InvoicingError:

@@ -4,8 +4,6 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
@@ -18,8 +16,6 @@ if TYPE_CHECKING:
 CACHE_S = 300
 # While Secrets Manager is down, this long passes between two tries to refresh: not every request may wait for it.
 REFRESH_RETRY_S = 30
-# Two attempts of 1 + 2 s and a back-off: with a 20 s provider deadline the whole stays below the Lambda timeout.
-_CLIENT_CONFIG = Config(connect_timeout=1, read_timeout=2, retries={"total_max_attempts": 2, "mode": "standard"})
 # What waiting does not mend; everything else that Secrets Manager answers may pass:
 # https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_GetSecretValue.html#API_GetSecretValue_Errors
 _LASTING_ERRORS = frozenset(
@@ -120,8 +116,3 @@ def _parse(secret_string: Any) -> Credentials:
         raise ServiceNotConfigured(
             f'the secret must be JSON like {{"api_key": "…", "shop_id": "…"}}: {"; ".join(faults)}'
         ) from None
-
-
-def secrets_manager_client() -> "SecretsManagerClient":
-    """Returns a Secrets Manager client with explicit time limits."""
-    return boto3.session.Session().client("secretsmanager", config=_CLIENT_CONFIG)

@@ -111,6 +111,17 @@ class OriginNotAllowed(InvoicingError):
     when = "the `Origin` header is not in `ALLOWED_ORIGINS`"
 
 
+class InvoiceInProgress(InvoicingError):
+    code = "invoice_in_progress"
+    http_status = 409
+    title = "This invoice is being created"
+    detail = "A request with the same idempotency key is still running. Send yours again after the time in Retry-After."
+    when = "a request with the same idempotency key is still running; has `Retry-After`"
+    retryable = True
+    default_retry_after_s = 1
+    direct_type = "InvoiceInProgress"
+
+
 class PayloadTooLarge(InvoicingError):
     code = "payload_too_large"
     http_status = 413
@@ -126,6 +137,15 @@ class UnsupportedMediaType(InvoicingError):
     title = "The request is not JSON"
     detail = "Send the header Content-Type: application/json."
     when = "the `Content-Type` is not `application/json`"
+
+
+class IdempotencyKeyReused(InvoicingError):
+    code = "idempotency_key_reused"
+    http_status = 422
+    title = "The idempotency key belongs to another invoice"
+    detail = "The idempotency key was used with another request. Use a new key for a new invoice."
+    when = "the idempotency key was used with another body"
+    direct_type = "IdempotencyKeyReused"
 
 
 class InternalError(InvoicingError):
@@ -161,8 +181,8 @@ class ProviderUnavailable(InvoicingError):
     title = "Invoices cannot be created right now"
     detail = "The invoice was not created. Send the request again after the time in Retry-After."
     when = (
-        "CryptoCloud answered 406, 429 or 503 or could not be reached, or the secret could not be read: "
-        "the invoice was not created; has `Retry-After`"
+        "CryptoCloud answered 406, 429 or 503 or could not be reached, the circuit is open, or the secret or the table "
+        "could not be reached: the invoice was not created; has `Retry-After`"
     )
     retryable = True
     default_retry_after_s = 5
@@ -183,8 +203,10 @@ ERROR_TABLE: tuple[type[InvoicingError], ...] = (
     InvalidRequest,
     InvoiceRejected,
     OriginNotAllowed,
+    InvoiceInProgress,
     PayloadTooLarge,
     UnsupportedMediaType,
+    IdempotencyKeyReused,
     InternalError,
     ServiceNotConfigured,
     ProviderCredentialsRejected,

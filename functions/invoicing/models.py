@@ -30,6 +30,8 @@ _EMAIL = re.compile(
     r"[a-zA-Z0-9.!#$%&'*+/=?^_`{|}~-]+@[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
     r"(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)*"
 )
+_VISIBLE = re.compile(r"[\x21-\x7e]{1,255}")
+_QUOTED = re.compile(r'"((?:[^"\\]|\\["\\])*)"')
 _MAX_FIELD_ERRORS = 20
 _MAX_POINTER_LENGTH = 100
 
@@ -71,6 +73,12 @@ def _email(value: str) -> str:
     return value
 
 
+def _visible(value: str) -> str:
+    if not _VISIBLE.fullmatch(value):
+        raise _rule("must be 1 to 255 visible ASCII characters")
+    return value
+
+
 Amount = Annotated[
     Decimal,
     BeforeValidator(_exact_amount),
@@ -107,6 +115,12 @@ class InvoiceRequest(BaseModel):
     @classmethod
     def _null_is_absent(cls, data: Any) -> Any:
         return {name: value for name, value in data.items() if value is not None} if isinstance(data, dict) else data
+
+
+class DirectInvoiceRequest(InvoiceRequest):
+    """The event of a direct invocation: the request, and optionally the key that HTTP callers send as a header."""
+
+    idempotency_key: Annotated[str, Field(max_length=255), AfterValidator(_visible)] | None = None
 
 
 class Invoice(BaseModel):
@@ -182,6 +196,25 @@ def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
             raise InvalidRequest(fields=[FieldError(_pointer([name]), "must stand in the request only once")])
         fields[name] = value
     return fields
+
+
+def parse_idempotency_key(header: str) -> str:
+    """Returns the key in a header ``Idempotency-Key``.
+
+    Args:
+        header: The header's value: 1 to 255 visible characters, bare, or quoted as in
+            https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/.
+
+    Raises:
+        InvalidRequest: It is not such a value. A key that is not understood must not be taken for none.
+    """
+    value = header.strip(" \t")
+    if quoted := _QUOTED.fullmatch(value):
+        value = re.sub(r"\\(.)", r"\1", quoted.group(1))
+    if not _VISIBLE.fullmatch(value):
+        detail = "the header Idempotency-Key must be 1 to 255 visible ASCII characters, bare or quoted"
+        raise InvalidRequest(fields=[FieldError("", detail)])
+    return value
 
 
 def invalid_request(faults: Sequence[Mapping[str, Any]]) -> InvalidRequest:

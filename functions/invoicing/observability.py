@@ -13,6 +13,10 @@ logger = Logger(service=_SERVICE)
 metrics = Metrics(namespace="CryptoCloudInvoices", service=_SERVICE)
 
 INVOICE_CREATED = "InvoiceCreated"
+INVOICE_REPLAYED = "InvoiceReplayed"
+RECORD_LOST = "RecordLost"
+CIRCUIT_OPENED = "CircuitOpened"
+CIRCUIT_CLOSED = "CircuitClosed"
 PROVIDER_LATENCY = "ProviderLatency"
 SECRET_REFRESH_FAILED = "SecretRefreshFailed"  # noqa: S105 - the name of a metric
 

@@ -14,6 +14,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from decimal import Decimal
 from urllib.parse import urlsplit
@@ -52,6 +53,7 @@ class Reply:
 
     status: int
     body: bytes | None
+    content_type: str = "application/json"
     retry_after: str | None = None
 
 
@@ -87,6 +89,8 @@ def judge(reply: Reply, pay_origin: Origin) -> Invoice:
 def _invoice_in(reply: Reply, pay_origin: Origin) -> Invoice:
     if reply.body is None:
         raise OutcomeUnknown("provider answered 200 with more than 64 KiB")
+    if reply.content_type.partition(";")[0].strip().lower() != "application/json":
+        raise OutcomeUnknown("provider answered 200 with another media type than JSON")
     try:
         payload = parse_json_object(reply.body)
     except InvoicingError:
@@ -169,13 +173,10 @@ class Provider:
         self._pay_origin = origin_of(settings.cryptocloud_pay_url)
         self._wall_clock = wall_clock
         self._used_at_s = 0.0
-        api = urlsplit(settings.cryptocloud_api_url)
-        self._connection: HTTPConnection
-        if api.scheme == "https":
-            # The default context asks for TLS 1.2 or later and checks certificate and host name.
-            self._connection = HTTPSConnection(api.hostname or "", api.port, ssl_context=ssl.create_default_context())
-        else:
-            self._connection = HTTPConnection(api.hostname or "", api.port)
+        self._api_url = urlsplit(settings.cryptocloud_api_url)
+        # It asks for TLS 1.2 or later and checks certificate and host name.
+        self._tls = ssl.create_default_context() if self._api_url.scheme == "https" else None
+        self._connection: HTTPConnection | None = None
 
     def create_invoice(self, request: InvoiceRequest, credentials: Credentials, *, deadline_s: float) -> Invoice:
         """Creates the invoice, trying again only what was not created for sure.
@@ -209,54 +210,88 @@ class Provider:
         started_s = time.monotonic()
         if deadline_s - started_s < _MIN_ATTEMPT_S:
             raise ProviderUnavailable("no time left for a call to the provider")
+        connection = self._usable_connection() or self._connect(min(_CONNECT_TIMEOUT_S, deadline_s - started_s))
+        # Kept for the next call only if this one ends well.
+        self._connection = None
         try:
-            self._connect(min(_CONNECT_TIMEOUT_S, deadline_s - started_s))
-            with self._hung_up_at(deadline_s):
-                return self._talk(body, headers, deadline_s - time.monotonic())
-        except InvoicingError:
-            self._connection.close()
+            with _hung_up_at(deadline_s, connection):
+                reply = _talk(connection, body, headers, deadline_s - time.monotonic())
+        except OutcomeUnknown:
+            connection.close()
             raise
         finally:
-            self._used_at_s = self._wall_clock()
             metrics.add_metric(PROVIDER_LATENCY, "Seconds", time.monotonic() - started_s)
+        if reply.body is None:
+            connection.close()
+        else:
+            self._connection, self._used_at_s = connection, self._wall_clock()
+        return reply
 
-    def _connect(self, timeout_s: float) -> None:
-        idle_s = self._wall_clock() - self._used_at_s
-        if self._connection.is_connected and 0 <= idle_s <= _MAX_IDLE_S:
-            return
-        self._connection.close()
-        self._connection.timeout = timeout_s
+    def _usable_connection(self) -> HTTPConnection | None:
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return None
+        if connection.is_connected and 0 <= self._wall_clock() - self._used_at_s <= _MAX_IDLE_S:
+            return connection
+        connection.close()
+        return None
+
+    def _connect(self, timeout_s: float) -> HTTPConnection:
+        host, port = self._api_url.hostname or "", self._api_url.port
+        connection = (
+            HTTPSConnection(host, port, timeout=timeout_s, ssl_context=self._tls)
+            if self._tls
+            else HTTPConnection(host, port, timeout=timeout_s)
+        )
+        # In a thread, because nothing bounds the resolver's time, nor a handshake that trickles. One that is given up
+        # has sent no request, and never will: only this thread writes to a connection.
+        connected: Future[None] = Future()
+        threading.Thread(target=_settle, args=(connected, connection.connect), daemon=True).start()
         try:
-            self._connection.connect()
+            connected.result(timeout_s)
         except ssl.SSLCertVerificationError as error:
             raise ProviderUnavailable(f"certificate of the provider refused: {error.verify_message}") from None
         except _TRANSPORT_ERRORS as error:
             reason = f"no connection to the provider: {type(error).__name__}"
             raise ProviderUnavailable(reason, repeatable=True) from None
+        return connection
 
-    def _talk(self, body: bytes, headers: Mapping[str, str], timeout_s: float) -> Reply:
-        self._connection.timeout = timeout_s
-        try:
-            self._connection.request("POST", _PATH, body, headers, preload_content=False)
-            response = self._connection.getresponse()
-            content = response.read(_MAX_REPLY_BYTES + 1)
-        except _TRANSPORT_ERRORS as error:
-            raise OutcomeUnknown(f"no answer after the request was sent: {type(error).__name__}") from None
-        too_large = len(content) > _MAX_REPLY_BYTES
-        if too_large:
-            self._connection.close()
-        return Reply(response.status, None if too_large else content, response.headers.get("Retry-After"))
 
-    @contextlib.contextmanager
-    def _hung_up_at(self, deadline_s: float) -> Iterator[None]:
-        # A socket's timeout starts anew with every byte: a reply that trickles would outlast any of them.
-        hang_up = threading.Timer(deadline_s - time.monotonic(), _shut_down, [self._connection.sock])
-        hang_up.daemon = True
-        hang_up.start()
-        try:
-            yield
-        finally:
-            hang_up.cancel()
+def _settle(future: "Future[None]", action: Callable[[], None]) -> None:
+    try:
+        action()
+    except BaseException as exception:
+        future.set_exception(exception)
+    else:
+        future.set_result(None)
+
+
+def _talk(connection: HTTPConnection, body: bytes, headers: Mapping[str, str], timeout_s: float) -> Reply:
+    connection.timeout = timeout_s
+    try:
+        connection.request("POST", _PATH, body, headers, preload_content=False)
+        response = connection.getresponse()
+        content = response.read(_MAX_REPLY_BYTES + 1)
+    except _TRANSPORT_ERRORS as error:
+        raise OutcomeUnknown(f"no answer after the request was sent: {type(error).__name__}") from None
+    return Reply(
+        response.status,
+        content if len(content) <= _MAX_REPLY_BYTES else None,
+        response.headers.get("Content-Type", ""),
+        response.headers.get("Retry-After"),
+    )
+
+
+@contextlib.contextmanager
+def _hung_up_at(deadline_s: float, connection: HTTPConnection) -> Iterator[None]:
+    # A socket's timeout starts anew with every byte: a reply that trickles would outlast any of them.
+    hang_up = threading.Timer(deadline_s - time.monotonic(), _shut_down, [connection.sock])
+    hang_up.daemon = True
+    hang_up.start()
+    try:
+        yield
+    finally:
+        hang_up.cancel()
 
 
 def _shut_down(sock: socket.socket) -> None:

@@ -2,15 +2,18 @@
 
 import time
 
-from invoicing.credentials import CredentialStore, secrets_manager_client
+from invoicing.aws import TABLE_LIMIT_S, dynamodb_client, secrets_manager_client
+from invoicing.circuit import ProviderCircuit
+from invoicing.credentials import Credentials, CredentialStore
 from invoicing.errors import FieldError, InvalidRequest, ProviderCredentialsRejected
+from invoicing.idempotency import Delivery, IdempotencyKey, InvoiceRecords
 from invoicing.models import Invoice, InvoiceRequest
 from invoicing.observability import INVOICE_CREATED, logger, metrics
 from invoicing.provider import Provider
 from invoicing.settings import Settings
 
-# Kept back from the time that Lambda leaves, for answering and for flushing logs and metrics.
-_RESERVE_S = 1.0
+# Kept back from the time that Lambda leaves: completing the record, answering, flushing logs and metrics.
+RESERVE_S = TABLE_LIMIT_S + 1.0
 
 
 class InvoiceService:
@@ -19,19 +22,36 @@ class InvoiceService:
     Args:
         settings: The validated environment.
         credentials: Where the API key and the shop id come from.
+        records: The table of idempotency keys.
+        circuit: What keeps callers from waiting for a provider that is down.
         provider: CryptoCloud.
     """
 
-    def __init__(self, settings: Settings, credentials: CredentialStore, provider: Provider) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        credentials: CredentialStore,
+        records: InvoiceRecords,
+        circuit: ProviderCircuit,
+        provider: Provider,
+    ) -> None:
         self._settings = settings
         self._credentials = credentials
+        self._records = records
+        self._circuit = circuit
         self._provider = provider
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "InvoiceService":
         """Returns a service with real clients; calls nobody yet."""
-        store = CredentialStore(secrets_manager_client(), settings.cryptocloud_secret_arn)
-        return cls(settings, store, Provider(settings))
+        table = dynamodb_client()
+        return cls(
+            settings,
+            CredentialStore(secrets_manager_client(), settings.cryptocloud_secret_arn),
+            InvoiceRecords(settings.idempotency_table, table),
+            ProviderCircuit(settings.idempotency_table, table),
+            Provider(settings),
+        )
 
     def read_secret(self) -> None:
         """Reads the secret ahead of the first request.
@@ -41,35 +61,58 @@ class InvoiceService:
         """
         self._credentials.get()
 
-    def create(self, request: InvoiceRequest, *, lambda_deadline_s: float) -> Invoice:
-        """Creates one invoice at the provider.
+    def create(self, request: InvoiceRequest, key: IdempotencyKey | None, *, lambda_deadline_s: float) -> Delivery:
+        """Delivers one invoice: with a key, every time the same one.
 
         Args:
             request: What the caller asked for, validated against the model.
+            key: The caller's idempotency key, if there is one.
             lambda_deadline_s: ``time.monotonic()`` at which Lambda ends this invocation.
 
         Raises:
             InvoicingError: One of ``errors.ERROR_TABLE``.
         """
+        # On every line of this request from here on: enough to find an order and its key's record by hand.
+        logger.append_keys(order_id=_without_email(request.order_id), idempotency_record=key.record_id if key else None)
         self._check_amount(request)
+        if key is None:
+            return Delivery(self._create(request, lambda_deadline_s), replayed=False)
+        return self._records.deliver_once(
+            key,
+            request,
+            lambda: self._create(request, lambda_deadline_s),
+            remaining_s=lambda: lambda_deadline_s - time.monotonic(),
+        )
+
+    def _create(self, request: InvoiceRequest, lambda_deadline_s: float) -> Invoice:
         credentials = self._credentials.get()
         if request.shop_id not in (None, credentials.shop_id):
             raise InvalidRequest(fields=[FieldError("/shop_id", "must be left out or be the shop of this service")])
 
-        deadline_s = min(time.monotonic() + self._settings.provider_timeout, lambda_deadline_s - _RESERVE_S)
+        deadline_s = min(time.monotonic() + self._settings.provider_timeout, lambda_deadline_s - RESERVE_S)
         try:
-            invoice = self._provider.create_invoice(request, credentials, deadline_s=deadline_s)
+            invoice = self._call_provider(request, credentials, deadline_s)
         except ProviderCredentialsRejected:
             rotated = self._credentials.read_again()
             if rotated == credentials:
                 raise
-            invoice = self._provider.create_invoice(request, rotated, deadline_s=deadline_s)
+            invoice = self._call_provider(request, rotated, deadline_s)
 
         logger.info("invoice created", invoice_id=invoice.invoice_id)
         metrics.add_metric(INVOICE_CREATED, "Count", 1)
         return invoice
 
+    def _call_provider(self, request: InvoiceRequest, credentials: Credentials, deadline_s: float) -> Invoice:
+        return self._circuit.call(
+            lambda: self._provider.create_invoice(request, credentials, deadline_s=deadline_s),
+        )
+
     def _check_amount(self, request: InvoiceRequest) -> None:
         low, high = self._settings.min_amount, self._settings.max_amount
         if not low <= request.amount <= high:
             raise InvalidRequest(fields=[FieldError("/amount", f"must be from {low:f} to {high:f}")])
+
+
+def _without_email(order_id: str | None) -> str | None:
+    # Some shops take the buyer's e-mail address for the order id, and those are never logged.
+    return order_id if order_id and "@" not in order_id else None

@@ -77,6 +77,7 @@ class Settings(BaseModel):
     cryptocloud_api_url: _TrustedOrigin = "https://api.cryptocloud.plus"
     cryptocloud_pay_url: _TrustedOrigin = "https://pay.cryptocloud.plus"
     cryptocloud_secret_arn: str = Field(min_length=1)
+    idempotency_table: str = Field(min_length=1)
     allowed_origins: Annotated[frozenset[str], BeforeValidator(_split_origins)] = frozenset()
     min_amount: _AmountBound = Decimal("0.01")
     max_amount: _AmountBound = Decimal(100_000)

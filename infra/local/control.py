@@ -1,8 +1,8 @@
 """The control port of the local stack: what a person or a test asks of it and tells it, over HTTP.
 
-``GET /`` answers with the endpoints, ``GET /provider`` with what the sandbox saw. ``POST /provider/faults``,
-``/provider/rotate``, ``/provider/forget``, ``/provider/stop``, ``/provider/start``, ``/secrets/fill``,
-``/secrets/stop`` and ``/secrets/start`` do that, the members of the JSON object in the body as arguments.
+``GET /`` answers with the endpoints, ``GET /provider`` with what the sandbox saw, ``GET /secrets`` and ``GET /table``
+with the calls that Secrets Manager and DynamoDB saw. ``POST /provider/faults`` makes the sandbox misbehave; a ``POST``
+to any unknown path answers with the list of all orders. The members of the JSON object in the body are the arguments.
 """
 
 import json

@@ -14,12 +14,17 @@ html           200 and a page                                        yes
 truncated      200 and half of the JSON                              yes
 huge           200 and more than 64 KiB of JSON                      yes
 redirect       302                                                   no
+trickle        the answer's head at once, then a byte a second       yes
+trickle_head   a byte a second from the first on                     yes
+gzip_bomb      200 and 64 MiB of zeros in 64 KiB of gzip             yes
+plain_text     200 and the JSON as text/plain                        yes
+close_early    the connection is closed before any answer            yes
 foreign        200 and a ``pay_url`` of another site                 yes
 no_pay_url     200 without ``pay_url``                               yes
 ============== ===================================================== ================
 """
 
-import contextlib
+import gzip
 import json
 import secrets
 import socket
@@ -29,14 +34,17 @@ import threading
 from dataclasses import asdict, dataclass, field
 from html import escape
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from infra.local.loopback import LoopbackServer
 
 _CURRENCIES = {"USD", "RUB", "EUR", "GBP", "UAH"}
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 _FAULTS = {
     "slow", "reset", "refuse", "status", "html", "truncated", "huge", "redirect", "foreign", "no_pay_url",
+    "trickle", "trickle_head", "gzip_bomb", "plain_text", "close_early",
 }  # fmt: skip
 
 
@@ -90,26 +98,20 @@ class Sandbox:
     def __init__(self, *, api_key: str, shop_id: str, port: int = 0) -> None:
         self._state = State(api_key, shop_id)
         self._lock = threading.Lock()
-        self._stopped = threading.Event()
-        self._server = self._serve(port)
-        self._port = self._server.server_port
+        self._server = LoopbackServer(port, _Handler, self)
 
     @property
     def url(self) -> str:
         """Where the API and the pay pages are."""
-        return f"http://127.0.0.1:{self._port}"
+        return self._server.url
 
     def start(self) -> None:
         """Comes back after ``stop``, on the same port and with all that it knew."""
-        self._stopped.clear()
-        self._server = self._serve(self._port)
+        self._server.start()
 
     def stop(self) -> None:
         """Refuses connections and cuts those that are open."""
-        self._stopped.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._server.cut_connections()
+        self._server.stop()
 
     def misbehave(self, fault: str, *, times: int = 1, value: float = 0, retry_after: str | None = None) -> None:
         """Adds a fault for the next ``times`` requests to create.
@@ -139,11 +141,6 @@ class Sandbox:
                 "faults_left": len(self._state.faults),
             }
 
-    def _serve(self, port: int) -> "_Server":
-        server = _Server(("127.0.0.1", port), _Handler, self)
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-        return server
-
     def _take_call(self, call: Call) -> Fault | None:
         with self._lock:
             self._state.calls.append(call)
@@ -170,36 +167,13 @@ class Sandbox:
             return self._state.invoices.get(invoice_id.removeprefix("INV-"))
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-
-    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler], sandbox: Sandbox) -> None:
-        super().__init__(address, handler)
-        self.sandbox = sandbox
-        self._open: set[socket.socket] = set()
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        self._open.add(request)
-        super().process_request(request, client_address)
-
-    def shutdown_request(self, request: Any) -> None:
-        self._open.discard(request)
-        super().shutdown_request(request)
-
-    def cut_connections(self) -> None:
-        for connection in list(self._open):
-            with contextlib.suppress(OSError):  # the peer has hung up already
-                connection.shutdown(socket.SHUT_RDWR)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Says nothing: a caller that hung up is what half of the faults are about."""
-
-
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
-    server: _Server
+
+    @property
+    def sandbox(self) -> Sandbox:
+        return self.server.owner  # type: ignore[attr-defined, no-any-return]
 
     def log_message(self, *_: Any) -> None:
         """Says nothing: ``Sandbox.report`` has it all."""
@@ -210,7 +184,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._reply(404, {"message": "Not Found"})
             return
         authorization = self.headers.get("Authorization")
-        fault = self.server.sandbox._take_call(Call(authorization, text))
+        fault = self.sandbox._take_call(Call(authorization, text))
         try:
             request = json.loads(text)
         except ValueError:
@@ -223,10 +197,10 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         url = urlsplit(self.path)
         if url.path == "/v1/invoice/info":
-            if self.headers.get("Authorization") != f"Token {self.server.sandbox._state.api_key}":
+            if self.headers.get("Authorization") != f"Token {self.sandbox._state.api_key}":
                 self._reply(401, {"message": "Unauthenticated."})
                 return
-            invoice = self.server.sandbox._find(parse_qs(url.query).get("uuid", [""])[0])
+            invoice = self.sandbox._find(parse_qs(url.query).get("uuid", [""])[0])
             if invoice is None:
                 self._reply(400, {"status": "error", "error": "Invoice not found."})
             else:
@@ -244,12 +218,12 @@ class _Handler(BaseHTTPRequestHandler):
                 headers = {"Retry-After": fault.retry_after} if fault.retry_after else {}
                 self._reply(int(fault.value), {"status": "error", "error": "told to"}, headers)
             case Fault("redirect"):
-                self._reply(302, {}, {"Location": f"{self.server.sandbox.url}/pay/ELSEWHERE"})
+                self._reply(302, {}, {"Location": f"{self.sandbox.url}/pay/ELSEWHERE"})
             case Fault("slow"):
-                self.server.sandbox._stopped.wait(fault.value)
-                self._reply(*self.server.sandbox._create(authorization, request))
+                self.sandbox._server.stopped.wait(fault.value)
+                self._reply(*self.sandbox._create(authorization, request))
             case _:
-                self._answer(fault.name if fault else "", *self.server.sandbox._create(authorization, request))
+                self._answer(fault.name if fault else "", *self.sandbox._create(authorization, request))
 
     def _answer(self, fault: str, status: int, reply: dict[str, Any]) -> None:
         match fault:
@@ -263,16 +237,31 @@ class _Handler(BaseHTTPRequestHandler):
         match fault:
             case "html":
                 self._send(200, b"<!doctype html><title>Just a moment</title>", "text/html; charset=utf-8")
+            case "plain_text":
+                self._send(200, body, "text/plain")
             case "truncated":
                 self._send(200, body[: len(body) // 2], "application/json")
-            case "reset":
-                self._send(status, body, "application/json", only_first=len(body) // 2)
-                self._reset()
+            case "gzip_bomb":
+                self._send(200, gzip.compress(bytes(2**26)), "application/json", {"Content-Encoding": "gzip"})
+            case "reset" | "close_early" | "trickle" | "trickle_head":
+                self._break_off(fault, body)
             case _:
                 self._send(status, body, "application/json")
 
+    def _break_off(self, fault: str, body: bytes) -> None:
+        self.close_connection = True
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
+        match fault:
+            case "reset":
+                self.wfile.write(head + body[: len(body) // 2])
+                self._reset()
+            case "trickle":
+                self._trickle(head + body, at_once=len(head))
+            case "trickle_head":
+                self._trickle(head + body, at_once=0)
+
     def _pay_page(self, invoice_id: str) -> None:
-        invoice = self.server.sandbox._find(invoice_id)
+        invoice = self.sandbox._find(invoice_id)
         if invoice is None:
             self._send(404, b"<!doctype html><title>No such invoice</title><h1>No such invoice</h1>", "text/html")
             return
@@ -293,14 +282,20 @@ class _Handler(BaseHTTPRequestHandler):
         body: bytes,
         content_type: str,
         headers: dict[str, str] | None = None,
-        only_first: int | None = None,
     ) -> None:
         self.send_response(HTTPStatus(status))
         for name, value in {"Content-Type": content_type, "Content-Length": str(len(body)), **(headers or {})}.items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(body[:only_first])
+        self.wfile.write(body)
         self.wfile.flush()
+
+    def _trickle(self, content: bytes, at_once: int) -> None:
+        self.wfile.write(content[:at_once])
+        for byte in content[at_once:]:
+            if self.sandbox._server.stopped.wait(1):
+                return
+            self.wfile.write(bytes([byte]))
 
     def _reset(self) -> None:
         self.close_connection = True

@@ -5,8 +5,6 @@ import json
 import logging
 import os
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -14,7 +12,6 @@ from pathlib import Path
 from typing import Any, Self, TextIO
 
 import boto3
-import urllib3
 from flask import Flask
 from samcli.commands.local.lib.local_lambda import LocalLambdaRunner
 from samcli.lib.providers.api_provider import ApiProvider
@@ -24,6 +21,7 @@ from samcli.local.apigw.local_apigw_service import LocalApigwService
 from samcli.local.lambda_service.local_lambda_http_service import LocalLambdaHttpService
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
+from infra.local.aws import Gate, Moto
 from infra.local.control import ControlServer
 from infra.local.emulator import EmulatorPool
 from infra.local.provider_sandbox import Sandbox
@@ -42,7 +40,6 @@ _AWS_ENVIRONMENT = {
     "AWS_CONFIG_FILE": os.devnull,
     "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
 }
-_UNTIL_LISTENING = urllib3.Retry(connect=20, read=0, backoff_factor=0.05, backoff_max=0.5)
 
 
 class PortTaken(Exception):
@@ -54,7 +51,7 @@ class Options:
     """How the stack is set up.
 
     Args:
-        first_port: The first of five ports in a row; 0 takes free ones.
+        first_port: The first of seven ports in a row; 0 takes free ones.
         sandboxes: How many events the function handles at once.
         parameters: Values for the template's parameters, on top of those that point it at this stack.
         environment: Variables for the function besides those of the template.
@@ -82,6 +79,8 @@ class Endpoints:
     provider_url: str | None
     secrets_url: str
     secret_id: str
+    table_url: str
+    table_name: str
     control_url: str
     region: str = _REGION
 
@@ -98,7 +97,6 @@ class LocalStack:
         self._log = log
         self._options = options
         self._cleanup = contextlib.ExitStack()
-        self._secrets_process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         os.environ.update(_AWS_ENVIRONMENT, SAM_CLI_TELEMETRY="0")
@@ -112,7 +110,7 @@ class LocalStack:
         self._cleanup.close()
 
     def _start(self) -> None:
-        api_port, lambda_port, provider_port, secrets_port, control_port = self._ports()
+        api_port, lambda_port, provider_port, secrets_port, table_port, control_port, moto_port = self._ports()
         self.provider: Sandbox | None = None
         parameters = {"AllowedOrigins": "http://localhost:8000,http://127.0.0.1:8000"}
         if self._options.real_provider:
@@ -124,12 +122,19 @@ class LocalStack:
             self._cleanup.callback(self.provider.stop)
             parameters |= {"ProviderUrl": self.provider.url, "PayUrl": self.provider.url}
 
-        self._secrets_port = secrets_port
-        self._secrets_url = f"http://127.0.0.1:{secrets_port}"
+        moto = Moto(moto_port)
+        self._cleanup.callback(moto.stop)
+        self.secrets, self.table = Gate(moto.url, secrets_port), Gate(moto.url, table_port)
+        self._cleanup.callback(self.secrets.stop)
+        self._cleanup.callback(self.table.stop)
         pool = EmulatorPool(
             size=self._options.sandboxes,
             python=_RUNTIME_PYTHON,
-            environment={"AWS_ENDPOINT_URL_SECRETS_MANAGER": self._secrets_url, **self._options.environment},
+            environment={
+                "AWS_ENDPOINT_URL_DYNAMODB": self.table.url,
+                "AWS_ENDPOINT_URL_SECRETS_MANAGER": self.secrets.url,
+                **self._options.environment,
+            },
             log=self._log,
         )
         template = self._options.template
@@ -139,9 +144,16 @@ class LocalStack:
         functions = SamFunctionProvider(stacks)
         folder = str(Path(template).parent)
         runner = LocalLambdaRunner(pool, functions, folder, folder, aws_region=_REGION)  # type: ignore[arg-type]
-        self._secret_id = functions.get(_FUNCTION).environment["Variables"]["CRYPTOCLOUD_SECRET_ARN"]
-        self.start_secrets()
-        self._cleanup.callback(self.stop_secrets)
+        variables = functions.get(_FUNCTION).environment["Variables"]
+        self._secret_id, table_name = variables["CRYPTOCLOUD_SECRET_ARN"], variables["IDEMPOTENCY_TABLE"]
+        boto3.client("secretsmanager", endpoint_url=moto.url).create_secret(Name=self._secret_id)
+        if self._options.fill_secret:
+            api_key, shop_id = self._credentials
+            self.fill_secret(json.dumps({"api_key": api_key, "shop_id": shop_id}))
+        table = stacks[0].resources[table_name]["Properties"]
+        definition = {name: table[name] for name in ("AttributeDefinitions", "BillingMode", "KeySchema")}
+        boto3.client("dynamodb", endpoint_url=moto.url).create_table(TableName=table_name, **definition)
+        self.secrets.forget()
 
         gateway = LocalApigwService(ApiProvider(stacks, cwd=folder).api, runner, port=api_port, host="127.0.0.1")
         invoke = LocalLambdaHttpService(runner, port=lambda_port, host="127.0.0.1")
@@ -154,20 +166,30 @@ class LocalStack:
             lambda_url=f"http://127.0.0.1:{self._serve(invoke, lambda_port)}",
             function_name=f"{_FUNCTION}:live",
             provider_url=self.provider.url if self.provider else None,
-            secrets_url=self._secrets_url,
+            secrets_url=self.secrets.url,
             secret_id=self._secret_id,
+            table_url=self.table.url,
+            table_name=table_name,
             control_url=f"http://127.0.0.1:{control.server_port}",
         )
 
     def _questions(self) -> dict[str, Callable[[], Mapping[str, Any]]]:
-        questions: dict[str, Callable[[], Mapping[str, Any]]] = {"/": lambda: asdict(self.endpoints)}
+        questions: dict[str, Callable[[], Mapping[str, Any]]] = {
+            "/": lambda: asdict(self.endpoints),
+            "/secrets": self.secrets.report,
+            "/table": self.table.report,
+        }
         return {**questions, "/provider": self.provider.report} if self.provider else questions
 
     def _orders(self) -> dict[str, Callable[..., None]]:
         orders: dict[str, Callable[..., None]] = {
             "/secrets/fill": self.fill_secret,
-            "/secrets/stop": self.stop_secrets,
-            "/secrets/start": self.start_secrets,
+            "/secrets/stop": self.secrets.stop,
+            "/secrets/start": self.secrets.start,
+            "/table/fail": self.table.fail,
+            "/table/forget": self.table.forget,
+            "/table/stop": self.table.stop,
+            "/table/start": self.table.start,
         }
         if self.provider:
             orders |= {
@@ -179,31 +201,9 @@ class LocalStack:
             }
         return orders
 
-    def start_secrets(self) -> None:
-        """Starts Secrets Manager; with the secret in it, filled if the options say so."""
-        self._secrets_process = subprocess.Popen(
-            [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self._secrets_port)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        urllib3.PoolManager(retries=_UNTIL_LISTENING).request("GET", self._secrets_url)
-        client = boto3.client("secretsmanager", endpoint_url=self._secrets_url)
-        client.create_secret(Name=self._secret_id)
-        if self._options.fill_secret:
-            api_key, shop_id = self._credentials
-            self.fill_secret(json.dumps({"api_key": api_key, "shop_id": shop_id}))
-
-    def stop_secrets(self) -> None:
-        """Kills Secrets Manager and all that it knew."""
-        if self._secrets_process:
-            self._secrets_process.kill()
-            self._secrets_process.wait()
-
     def fill_secret(self, secret_string: str) -> None:
         """Does what the owner does after the first deployment."""
-        client = boto3.client("secretsmanager", endpoint_url=self._secrets_url)
+        client = boto3.client("secretsmanager", endpoint_url=self.secrets.url)
         client.put_secret_value(SecretId=self._secret_id, SecretString=secret_string)
 
     def _serve(self, service: Any, port: int) -> int:
@@ -222,13 +222,13 @@ class LocalStack:
 
     def _ports(self) -> list[int]:
         first = self._options.first_port
-        ports = [first + offset if first else 0 for offset in range(5)]
+        ports = [first + offset if first else 0 for offset in range(7)]
         with contextlib.ExitStack() as probes:
             try:
                 servers = [probes.enter_context(socket.create_server(("127.0.0.1", port))) for port in ports]
             except OSError:
                 raise PortTaken(
-                    f"One of the ports {first} to {first + 4} is in use: stop what uses it, or `make run PORT=4000`."
+                    f"One of the ports {first} to {first + 6} is in use: stop what uses it, or `make run PORT=4000`."
                 ) from None
             return [server.getsockname()[1] for server in servers]
 

@@ -3,6 +3,7 @@
 import base64
 import json
 import subprocess
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ API_KEY = "local-api-key"
 SHOP_ID = "local-shop"
 EMAIL = "buyer.canary@example.com"
 SITE = "http://localhost:8000"
+# Powertools' own switch: a provider that fails on purpose would open the circuit for all the tests that share a stack.
+NO_CIRCUIT = {"POWERTOOLS_CIRCUIT_BREAKER_DISABLED": "true"}
 PROVIDER_TIMEOUT_S = 4  # enough for three attempts and the longest back-offs between them
 _STOP_TIMEOUT_S = 20
 
@@ -60,10 +63,12 @@ class Stack:
             config=Config(retries={"total_max_attempts": 1}, max_pool_connections=50),
         )
 
-    def post(self, body: object, headers: dict[str, str] | None = None) -> Answer:
+    def post(self, body: object, headers: dict[str, str] | None = None, *, key: str | None = None) -> Answer:
         """Posts as a browser does; bytes and text go as they are, anything else as JSON."""
         content = body if isinstance(body, bytes | str) else json.dumps(body)
         all_headers = {"Content-Type": "application/json", **(headers or {})}
+        if key is not None:
+            all_headers["Idempotency-Key"] = key
         response = self._http.request("POST", self.endpoints["invoice_url"], body=content, headers=all_headers)
         return Answer(response.json(), response.status, response.headers)
 
@@ -117,6 +122,26 @@ class Stack:
         """Returns what the sandbox saw."""
         return self._http.request("GET", f"{self.endpoints['control_url']}/provider").json()
 
+    def calls_of(self, service: str) -> dict[str, int]:
+        """Returns how often each operation of ``secrets`` or ``table`` was asked for."""
+        return self._http.request("GET", f"{self.endpoints['control_url']}/{service}").json()
+
+    def records(self) -> list[dict[str, Any]]:
+        """Returns all that is in the table."""
+        return self.table.scan()["Items"]
+
+    @property
+    def table(self) -> Any:
+        """The table, as the owner of the stack reaches it."""
+        resource = boto3.resource(
+            "dynamodb",
+            endpoint_url=self.endpoints["table_url"],
+            region_name=self.endpoints["region"],
+            aws_access_key_id="x",
+            aws_secret_access_key="x",
+        )
+        return resource.Table(self.endpoints["table_name"])
+
     def log_text(self) -> str:
         """Returns all that the function logged so far."""
         return self._log.read_text()
@@ -160,14 +185,21 @@ def _stop(process: subprocess.Popen[str], log: Path) -> None:
 @pytest.fixture(scope="session")
 def shared_stack(start_stack: Callable[..., Stack]) -> Stack:
     """The stack that most tests share; the provider has ``PROVIDER_TIMEOUT_S`` for an invoice."""
-    return start_stack(parameters={"ProviderTimeout": str(PROVIDER_TIMEOUT_S)})
+    return start_stack(parameters={"ProviderTimeout": str(PROVIDER_TIMEOUT_S)}, environment=NO_CIRCUIT)
 
 
 @pytest.fixture
 def stack(shared_stack: Stack) -> Stack:
-    """The shared stack, with a sandbox that has seen nothing."""
+    """The shared stack, with a provider sandbox and a table gate that have seen nothing."""
     shared_stack.tell("/provider/forget")
+    shared_stack.tell("/table/forget")
     return shared_stack
+
+
+@pytest.fixture
+def fresh() -> str:
+    """A key or an order id that was never used."""
+    return uuid.uuid4().hex
 
 
 @pytest.fixture(params=["http", "direct"])

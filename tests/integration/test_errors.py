@@ -1,12 +1,14 @@
 """Each row of the error table by both ways in, with the real gateway, runtime and provider in between."""
 
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from invoicing.errors import ERROR_TABLE, InvoicingError
+from invoicing.idempotency import IdempotencyKey
 from tests.integration.conftest import Answer, Stack
 
 BY_CODE = {error.code: error for error in ERROR_TABLE}
@@ -51,7 +53,8 @@ def assert_is(error: type[InvoicingError], answer: Answer) -> None:
 
 
 def test_every_row_of_the_table_is_tried_here() -> None:
-    assert ARRANGED.keys() | SET_UP.keys() | HTTP_ONLY.keys() == BY_CODE.keys()
+    of_keys = {"invoice_in_progress", "idempotency_key_reused"}
+    assert ARRANGED.keys() | SET_UP.keys() | HTTP_ONLY.keys() | of_keys == BY_CODE.keys()
 
 
 @pytest.mark.parametrize("code", ARRANGED)
@@ -59,6 +62,27 @@ def test_an_error_is_the_same_by_both_ways_in(stack, way_in, code) -> None:
     arrange, fields = ARRANGED[code]
     arrange(stack)
     assert_is(BY_CODE[code], way_in(stack, fields))
+
+
+def taken(stack: Stack, way_in: Callable[..., Answer], key: str, fields: dict[str, Any]) -> Answer:
+    headers = {"Idempotency-Key": key}
+    return stack.post(fields, headers) if way_in is Stack.post else stack.invoke({**fields, "idempotency_key": key})
+
+
+def test_a_key_that_is_taken_is_the_same_error_by_both_ways_in(stack, way_in, fresh) -> None:
+    assert taken(stack, way_in, fresh, {"amount": 1}).payload["status"] == "success"
+    assert_is(BY_CODE["idempotency_key_reused"], taken(stack, way_in, fresh, {"amount": 2}))
+
+
+def test_a_key_that_is_running_is_the_same_error_by_both_ways_in(stack, way_in, fresh) -> None:
+    taken(stack, way_in, fresh, {"amount": 1})
+    stack.table.update_item(
+        Key={"id": IdempotencyKey("http" if way_in is Stack.post else "direct", fresh).record_id},
+        UpdateExpression="SET #status = :running, in_progress_expiration = :later",
+        ExpressionAttributeNames={"#status": "status"},
+        ExpressionAttributeValues={":running": "INPROGRESS", ":later": int(time.time() * 1000) + 20_000},
+    )
+    assert_is(BY_CODE["invoice_in_progress"], taken(stack, way_in, fresh, {"amount": 1}))
 
 
 @pytest.fixture(scope="module", params=SET_UP)

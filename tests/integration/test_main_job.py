@@ -29,10 +29,10 @@ def test_the_documented_request_reaches_the_provider_with_key_shop_and_exact_amo
 @pytest.mark.parametrize(
     ("written", "amount"), [("100.0", "100.0"), ('"0.10"', "0.10"), ("19.99", "19.99"), ("1e2", "100.0")]
 )
-def test_a_direct_amount_is_as_exact_although_the_runtime_parses_it(stack, written, amount) -> None:
-    assert stack.invoke(f'{{"amount": {written}, "order_id": "A-1001"}}').error_type is None
+def test_a_direct_amount_is_as_exact_although_the_runtime_parses_it(stack, fresh, written, amount) -> None:
+    assert stack.invoke(f'{{"amount": {written}, "order_id": "{fresh}"}}').error_type is None
     [call] = stack.seen()["calls"]
-    assert call == {"authorization": f"Token {API_KEY}", "body": sent_upstream(amount, order_id="A-1001")}
+    assert call == {"authorization": f"Token {API_KEY}", "body": sent_upstream(amount, order_id=fresh)}
 
 
 def test_the_payload_is_the_providers(stack, way_in) -> None:
@@ -46,11 +46,11 @@ def test_the_payload_is_the_providers(stack, way_in) -> None:
     }
 
 
-def test_all_fields_of_the_contract_are_passed_on(stack, way_in) -> None:
+def test_all_fields_of_the_contract_are_passed_on(stack, way_in, fresh) -> None:
     fields = {
         "amount": "19.99",
         "currency": "UAH",
-        "order_id": "Pedido nº 17",
+        "order_id": f"Pedido nº {fresh}",
         "email": EMAIL,
         "description": "two\nlines",
         "shop_id": SHOP_ID,

@@ -28,7 +28,7 @@ PAYLOAD = {
 
 def reply(code: int = 200, /, retry_after: str | None = None, **changes: Any) -> Reply:
     payload = {name: value for name, value in {**PAYLOAD, **changes}.items() if value is not ...}
-    return Reply(code, json.dumps(payload).encode(), retry_after)
+    return Reply(code, json.dumps(payload).encode(), retry_after=retry_after)
 
 
 @pytest.mark.parametrize(
@@ -84,6 +84,8 @@ def test_strange_side_information_does_not_cost_the_invoice(changes: dict[str, A
         Reply(200, b"<!doctype html>"),
         Reply(200, json.dumps(PAYLOAD).encode()[:40]),
         Reply(200, b"\xff\xfe"),
+        Reply(200, json.dumps(PAYLOAD).encode(), "text/html"),
+        Reply(200, json.dumps(PAYLOAD).encode(), ""),
     ],
 )
 def test_a_200_that_cannot_be_believed_is_unknown(unusable: Reply) -> None:

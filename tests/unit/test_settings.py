@@ -10,6 +10,7 @@ from invoicing.settings import Origin, Settings, load_settings, origin_of
 ENVIRONMENT = {
     "ALLOWED_ORIGINS": "https://shop.example,https://www.shop.example",
     "CRYPTOCLOUD_SECRET_ARN": "arn:aws:secretsmanager:eu-west-1:123456789012:secret:x",
+    "IDEMPOTENCY_TABLE": "table",
     "MAX_AMOUNT": "500",
     "MIN_AMOUNT": "0.50",
     "PROVIDER_TIMEOUT": "15",
@@ -51,6 +52,7 @@ def test_only_listed_origins_may_call(load) -> None:
     ("name", "value"),
     [
         ("CRYPTOCLOUD_SECRET_ARN", None),
+        ("IDEMPOTENCY_TABLE", None),
         ("CRYPTOCLOUD_API_URL", "http://api.cryptocloud.plus"),
         ("CRYPTOCLOUD_API_URL", "https://api.cryptocloud.plus/v1"),
         ("CRYPTOCLOUD_API_URL", "https://user@api.cryptocloud.plus"),

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from invoicing.service import RESERVE_S
+
 ROOT = Path(__file__).parents[2]
 SETTINGS_OF_SAM = {"AWS_DEFAULT_REGION": "us-east-1", "PATH": "/usr/bin:/bin", "SAM_CLI_TELEMETRY": "0"}
 
@@ -29,7 +31,7 @@ def resources(template: dict[str, Any], resource_type: str) -> dict[str, dict[st
     return found
 
 
-def test_the_function_may_read_the_one_secret_write_its_logs_and_traces_and_nothing_else(template) -> None:
+def test_the_function_may_use_one_secret_one_table_its_logs_and_traces_and_nothing_else(template) -> None:
     roles = resources(template, "AWS::IAM::Role")
     assert list(roles) == ["CreateInvoiceRole"]
     role = roles["CreateInvoiceRole"]
@@ -40,9 +42,11 @@ def test_the_function_may_read_the_one_secret_write_its_logs_and_traces_and_noth
         for statement in policy["PolicyDocument"]["Statement"]
         for action in ([statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"])
     ]
+    table = {"Fn::GetAtt": ["IdempotencyTable", "Arn"]}
     logs = {"Fn::GetAtt": ["CreateInvoiceLogs", "Arn"]}
     assert allowed == [
         ("secretsmanager:GetSecretValue", {"Ref": "ProviderSecret"}),
+        *((f"dynamodb:{action}Item", table) for action in ("Delete", "Get", "Put", "Update")),
         ("logs:CreateLogStream", logs),
         ("logs:PutLogEvents", logs),
         ("xray:PutTelemetryRecords", "*"),
@@ -58,13 +62,20 @@ def test_each_function_has_a_log_group_with_retention(template) -> None:
 
 def test_provider_deadline_lambda_timeout_and_api_gateway_end_in_this_order(template) -> None:
     timeout_s = resources(template, "AWS::Lambda::Function")["CreateInvoiceFunction"]["Timeout"]
-    # Two attempts of 1 + 2 s and a back-off of at most 1 s to read the secret, and 1 s in reserve.
-    assert template["Parameters"]["ProviderTimeout"]["MaxValue"] + 7 + 1 <= timeout_s < 30
+    assert template["Parameters"]["ProviderTimeout"]["MaxValue"] + RESERVE_S <= timeout_s < 30
 
 
 def test_the_secret_is_created_empty(template) -> None:
     secret = resources(template, "AWS::SecretsManager::Secret")["ProviderSecret"]
     assert not {"SecretString", "GenerateSecretString"} & secret.keys()
+
+
+def test_the_table_is_kept_restorable_and_forgets_by_itself(template) -> None:
+    [table] = resources(template, "AWS::DynamoDB::Table").values()
+    assert table["BillingMode"] == "PAY_PER_REQUEST"
+    assert table["TimeToLiveSpecification"] == {"AttributeName": "expiration", "Enabled": True}
+    assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+    assert template["Resources"]["IdempotencyTable"]["DeletionPolicy"] == "Retain"
 
 
 def test_cors_keeps_all_its_properties(template) -> None:

@@ -1,0 +1,32 @@
+"""The AWS clients, from one session and with explicit time limits."""
+
+import functools
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore.config import Config
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+
+# The longest that a call may take: two attempts and the back-off between them, at most 1 s in standard mode.
+SECRETS_LIMIT_S = 7.0
+TABLE_LIMIT_S = 4.0
+_SECRETS = Config(connect_timeout=1, read_timeout=2, retries={"total_max_attempts": 2, "mode": "standard"})
+_TABLE = Config(connect_timeout=0.5, read_timeout=1, retries={"total_max_attempts": 2, "mode": "standard"})
+
+
+@functools.cache
+def _session() -> boto3.session.Session:
+    return boto3.session.Session()
+
+
+def secrets_manager_client() -> "SecretsManagerClient":
+    """Returns a Secrets Manager client; a call takes at most ``SECRETS_LIMIT_S``."""
+    return _session().client("secretsmanager", config=_SECRETS)
+
+
+def dynamodb_client() -> "DynamoDBClient":
+    """Returns a DynamoDB client; a call takes at most ``TABLE_LIMIT_S``."""
+    return _session().client("dynamodb", config=_TABLE)

@@ -1,0 +1,110 @@
+"""Secrets Manager and DynamoDB on one machine: moto's server, and a gate before each that counts and can fail."""
+
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Mapping
+from http.server import BaseHTTPRequestHandler
+from typing import Any
+
+import urllib3
+
+from infra.local.loopback import LoopbackServer
+
+_UNTIL_LISTENING = urllib3.Retry(connect=20, read=0, backoff_factor=0.05, backoff_max=0.5)
+
+
+class Moto:
+    """moto's server, in a process of its own."""
+
+    def __init__(self, port: int) -> None:
+        self.url = f"http://127.0.0.1:{port}"
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        urllib3.PoolManager(retries=_UNTIL_LISTENING).request("GET", self.url)
+
+    def stop(self) -> None:
+        """Ends the process and forgets everything."""
+        self._process.kill()
+        self._process.wait()
+
+
+class Gate:
+    """Stands before one AWS service, passes requests on to moto and can be told not to.
+
+    Args:
+        upstream: moto's URL.
+        port: 0 takes a free one.
+    """
+
+    def __init__(self, upstream: str, port: int) -> None:
+        self._upstream = upstream
+        self._http = urllib3.PoolManager(maxsize=64)
+        self._lock = threading.Lock()
+        self._calls: Counter[str] = Counter()
+        self._errors: dict[str, list[str]] = {}
+        self._server = LoopbackServer(port, _GateHandler, self)
+
+    @property
+    def url(self) -> str:
+        """Where the service is, for those that are to find it."""
+        return self._server.url
+
+    def start(self) -> None:
+        """Comes back after ``stop``, with all that the service knew."""
+        self._server.start()
+
+    def stop(self) -> None:
+        """Refuses connections and cuts those that are open."""
+        self._server.stop()
+
+    def fail(self, operation: str, error: str = "ThrottlingException", times: int = 1) -> None:
+        """Answers the next ``times`` requests for an operation with an error, for example ``UpdateItem``."""
+        with self._lock:
+            self._errors.setdefault(operation, []).extend([error] * times)
+
+    def forget(self) -> None:
+        """Forgets counts and errors, not what the service holds."""
+        with self._lock:
+            self._calls.clear()
+            self._errors.clear()
+
+    def report(self) -> Mapping[str, int]:
+        """Returns how often each operation was asked for."""
+        with self._lock:
+            return dict(self._calls)
+
+    def _answer(self, path: str, headers: Mapping[str, str], body: bytes) -> tuple[int, bytes]:
+        operation = headers.get("X-Amz-Target", "").rpartition(".")[2]
+        with self._lock:
+            self._calls[operation] += 1
+            errors = self._errors.get(operation)
+            error = errors.pop(0) if errors else None
+        if error:
+            return 400, f'{{"__type": "{error}", "message": "told to"}}'.encode()
+        response = self._http.request("POST", self._upstream + path, body=body, headers=headers, retries=False)
+        return response.status, response.data
+
+
+class _GateHandler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+    def log_message(self, *_: Any) -> None:
+        """Says nothing."""
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        gate: Gate = self.server.owner  # type: ignore[attr-defined]
+        status, answer = gate._answer(self.path, dict(self.headers), body)
+        self.send_response(status)
+        self.send_header("Content-Type", "application/x-amz-json-1.0")
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)

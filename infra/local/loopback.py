@@ -1,0 +1,73 @@
+"""An HTTP server on 127.0.0.1 that can go down and come back on its port, as a service does in an outage."""
+
+import contextlib
+import socket
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+
+class LoopbackServer:
+    """Serves in threads of its own.
+
+    Args:
+        port: 0 takes a free one.
+        handler: Finds ``owner`` as ``self.server.owner``.
+        owner: Whoever the handler answers for.
+    """
+
+    def __init__(self, port: int, handler: type[BaseHTTPRequestHandler], owner: object) -> None:
+        self._handler = handler
+        self._owner = owner
+        self.stopped = threading.Event()
+        self._server = self._serve(port)
+        self.port = self._server.server_port
+
+    @property
+    def url(self) -> str:
+        """Its origin."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Comes back after ``stop``, on the same port."""
+        self.stopped.clear()
+        self._server = self._serve(self.port)
+
+    def stop(self) -> None:
+        """Refuses connections and cuts those that are open."""
+        self.stopped.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self._server.cut_connections()
+
+    def _serve(self, port: int) -> "_Server":
+        server = _Server(("127.0.0.1", port), self._handler, self._owner)
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        return server
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 128
+
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler], owner: object) -> None:
+        super().__init__(address, handler)
+        self.owner = owner
+        self._open: set[socket.socket] = set()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self._open.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self._open.discard(request)
+        super().shutdown_request(request)
+
+    def cut_connections(self) -> None:
+        for connection in list(self._open):
+            with contextlib.suppress(OSError):  # the peer has hung up already
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Says nothing: a caller that hung up is what half of the faults are about."""

@@ -1,0 +1,47 @@
+"""The fault matrix, run: each fault under an idempotency key, over the real gateway, runtime, provider and table."""
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from tests.integration.conftest import NO_CIRCUIT, PROVIDER_TIMEOUT_S, Stack
+from tests.integration.fault_matrix import FAULTS, PAGE, Fault, put_into
+
+# What Secrets Manager and the table may take besides, and the start of a sandbox.
+AROUND_THE_CALL_S = 8
+
+
+@pytest.fixture
+def stack_for(start_stack, stack) -> Callable[[Fault], Stack]:
+    def choose(fault: Fault) -> Stack:
+        return start_stack(environment=NO_CIRCUIT, **fault.options) if fault.options else stack
+
+    return choose
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_a_fault_has_one_meaning(stack_for, fresh, fault) -> None:
+    stack = stack_for(fault)
+    fault.arrange(stack)
+    started_s = time.monotonic()
+    try:
+        answer = stack.post({"amount": 1}, key=fresh)
+        took_s = time.monotonic() - started_s
+    finally:
+        fault.mend(stack)
+    assert (answer.payload["code"] if fault.code else answer.payload["status"]) == (fault.code or "success")
+    seen = stack.seen()
+    assert (len(seen["calls"]), len(seen["invoices"])) == (fault.calls, fault.invoices)
+    assert took_s < PROVIDER_TIMEOUT_S + AROUND_THE_CALL_S
+
+    if not fault.options.get("parameters"):
+        # Another request under the same key shows whether the key is taken.
+        other = stack.post({"amount": 2}, key=fresh)
+        assert (other.status == 200) is fault.key_is_free
+        assert fault.key_is_free or other.payload["code"] == "idempotency_key_reused"
+
+
+def test_the_matrix_is_large_and_the_docs_have_it() -> None:
+    assert len(FAULTS) >= 25
+    assert PAGE.read_text() == put_into(PAGE), "run `make docs`"

@@ -1,0 +1,115 @@
+"""TLS to the provider: only with a certificate that is trusted, and what refused it is not asked again."""
+
+import json
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+
+PAYLOAD = {"status": "success", "pay_url": "https://pay.cryptocloud.plus/DZLF4212", "invoice_id": "DZLF4212"}
+
+
+class Provider(BaseHTTPRequestHandler):
+    def log_message(self, *_: Any) -> None:
+        pass
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        body = json.dumps(PAYLOAD).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+class Server(ThreadingHTTPServer):
+    """Counts the connections that it was asked for."""
+
+    connections = 0
+    daemon_threads = True
+    tls: ssl.SSLContext
+
+    def get_request(self) -> Any:
+        connection, address = self.socket.accept()
+        self.connections += 1
+        return connection, address
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        with self.tls.wrap_socket(request, server_side=True) as secure:
+            super().finish_request(secure, client_address)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[[ssl.SSLContext], Server]]:
+    servers = []
+
+    def start(tls: ssl.SSLContext) -> Server:
+        server = Server(("127.0.0.1", 0), Provider)
+        server.tls = tls
+        servers.append(server)
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        return server
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def tls_of(authority: trustme.CA, host: str = "127.0.0.1") -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(host).configure_cert(context)
+    return context
+
+
+def stack_on(start_stack, server: Server, trusted: Path):
+    return start_stack(
+        parameters={
+            "ProviderUrl": f"https://127.0.0.1:{server.server_port}",
+            "PayUrl": "https://pay.cryptocloud.plus",
+        },
+        environment={"SSL_CERT_FILE": str(trusted)},
+    )
+
+
+@pytest.fixture
+def authority(tmp_path) -> tuple[trustme.CA, Path]:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    return authority, tmp_path / "ca.pem"
+
+
+def test_a_trusted_provider_is_called(start_stack, serve, authority) -> None:
+    trusted, path = authority
+    server = serve(tls_of(trusted))
+    stack = stack_on(start_stack, server, path)
+    assert stack.post({"amount": 1}).payload == PAYLOAD
+    assert stack.post({"amount": 1}).payload == PAYLOAD
+
+
+@pytest.mark.parametrize("case", ["unknown authority", "other host"])
+def test_a_refused_certificate_is_not_asked_again(start_stack, serve, authority, case) -> None:
+    trusted, path = authority
+    server = serve(tls_of(trustme.CA()) if case == "unknown authority" else tls_of(trusted, "pay.example"))
+    stack = stack_on(start_stack, server, path)
+    assert stack.post({"amount": 1}).payload["code"] == "provider_unavailable"
+    assert server.connections == 1
+    assert "certificate of the provider refused" in stack.log_text()
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated:DeprecationWarning")
+def test_a_provider_with_an_old_protocol_is_not_called(start_stack, serve, authority) -> None:
+    trusted, path = authority
+    tls = tls_of(trusted)
+    tls.maximum_version = tls.minimum_version = ssl.TLSVersion.TLSv1_1
+    stack = stack_on(start_stack, serve(tls), path)
+    assert stack.post({"amount": 1}).payload["code"] == "provider_unavailable"
