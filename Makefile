@@ -9,7 +9,12 @@ export SAM_CLI_TELEMETRY := 0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 PYTHON ?= python3.13
-ENV ?= default
+# Which section of samconfig.toml; not taken from the environment, where ENV means something else to POSIX shells.
+ENV := default
+ORIGINS :=
+PARAMETERS :=
+
+$(if $(word 2,$(CURDIR)),$(error This project cannot be built in a folder with a space in its path: move it))
 
 # One virtual environment for the code and its tests, one for the local stack (SAM CLI pins its own boto3), and one that
 # stands for Lambda's managed runtime: it has the runtime client and nothing else.
@@ -21,6 +26,7 @@ SAM := $(LOCAL)/bin/sam
 # What the local stack runs: the artifact of `sam build`, for this machine's kind of processor.
 MACHINE_ARCH := $(if $(filter arm64 aarch64,$(shell uname -m)),arm64,x86_64)
 ARTIFACT := .aws-sam/local/template.yaml
+BUILD_LOG := .aws-sam/local-build.log
 SOURCES := template.yaml requirements.txt functions/Makefile $(shell find functions -name '*.py')
 
 .PHONY: help
@@ -28,15 +34,15 @@ help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: $(LOCAL)/ready $(RUNTIME)/ready $(ARTIFACT) ## Create invoices on the local stack, show them, stop
+demo: on-linux $(LOCAL)/ready $(RUNTIME)/ready $(ARTIFACT) ## Create invoices on the local stack, show them, stop
 	@$(LOCAL)/bin/python -m infra.local demo
 
 .PHONY: run
-run: $(LOCAL)/ready $(RUNTIME)/ready $(ARTIFACT) ## Run the local stack until Ctrl-C
+run: on-linux $(LOCAL)/ready $(RUNTIME)/ready $(ARTIFACT) ## Run the local stack until Ctrl-C
 	@$(LOCAL)/bin/python -m infra.local run $(if $(PORT),--port $(PORT))
 
 .PHONY: test
-test: $(DEV)/ready $(LOCAL)/ready $(RUNTIME)/ready $(ARTIFACT) ## Run all tests
+test: on-linux $(DEV)/ready $(LOCAL)/ready $(RUNTIME)/ready $(ARTIFACT) ## Run all tests
 	@$(DEV)/bin/python -m pytest
 
 .PHONY: lint
@@ -44,7 +50,7 @@ lint: $(DEV)/ready $(LOCAL)/ready ## Check format, style, types and the template
 	@$(DEV)/bin/ruff format --check .
 	@$(DEV)/bin/ruff check .
 	@$(DEV)/bin/mypy functions
-	@$(SAM) validate --lint --region us-east-1
+	@env -u AWS_PROFILE $(SAM) validate --lint --region us-east-1
 
 .PHONY: format
 format: $(DEV)/ready ## Format the code
@@ -56,8 +62,10 @@ build: $(LOCAL)/ready ## Build the artifact for Lambda with sam build
 	@PYTHON="$(abspath $(LOCAL))/bin/python" $(SAM) build
 
 .PHONY: deploy
-deploy: build ## Deploy the build: make deploy ORIGINS=https://shop.example [ENV=prod]
-	@$(SAM) deploy --config-env $(ENV) $(if $(ORIGINS),--parameter-overrides "AllowedOrigins=$(ORIGINS)")
+deploy: build ## Build and deploy: make deploy ORIGINS=https://shop.example [PARAMETERS="MaxAmount=500"] [ENV=prod]
+	@$(if $(filter default staging prod,$(ENV)),,$(error ENV is '$(ENV)': set it to default, staging or prod))
+	@$(SAM) deploy --config-env $(ENV) \
+		$(if $(ORIGINS)$(PARAMETERS),--parameter-overrides "$(if $(ORIGINS),AllowedOrigins=$(ORIGINS)) $(PARAMETERS)")
 
 .PHONY: lock
 lock: $(DEV)/ready ## Compile the .in files into the lock files
@@ -74,6 +82,11 @@ docs: $(DEV)/ready ## Print the tested fault matrix into docs/
 clean: ## Remove everything that the other commands made
 	rm -rf $(DEV) $(LOCAL) $(RUNTIME) .aws-sam .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
+.PHONY: on-linux
+on-linux:
+	@[ "$$(uname -s)" = Linux ] || { \
+		echo "The local stack needs Linux (on Windows: WSL): Lambda's emulator is a Linux program." >&2; exit 1; }
+
 $(DEV)/ready: requirements.txt requirements-dev.txt
 	@$(call make-venv,$(DEV),requirements.txt requirements-dev.txt)
 
@@ -85,18 +98,21 @@ $(RUNTIME)/ready: infra/local/lambda-runtime.txt
 
 $(ARTIFACT): $(SOURCES) | $(LOCAL)/ready
 	@echo "Building the function for this machine ($(MACHINE_ARCH)) ..."
+	@mkdir -p .aws-sam
 	@LAMBDA_ARCH=$(MACHINE_ARCH) PYTHON="$(abspath $(LOCAL))/bin/python" \
-		$(SAM) build --build-dir $(dir $@) --cache-dir .aws-sam/local-cache > .aws-sam-build.log 2>&1 || { cat .aws-sam-build.log >&2; exit 1; }
-	@rm -f .aws-sam-build.log
+		$(SAM) build --build-dir $(dir $@) > $(BUILD_LOG) 2>&1 || { cat $(BUILD_LOG) >&2; exit 1; }
 	@touch $@
 
-# Makes the virtual environment $(1) from the lock files $(2). Python 3.13 itself is Debian's where Debian has it.
+# Makes the virtual environment $(1) from the lock files $(2). As root on Debian it installs Python 3.13 itself, if
+# Debian has it and nobody named another one.
 define make-venv
-	if ! $(PYTHON) --version > /dev/null 2>&1 && [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
+	is_3_13() { $(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 13))' > /dev/null 2>&1; }; \
+	if [ $(PYTHON) = python3.13 ] && ! is_3_13 && [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
+		echo "Installing Debian's python3.13 ..."; \
 		apt-get update -qq && apt-get install -qq -y python3.13 python3.13-venv > /dev/null || true; \
 	fi; \
-	$(PYTHON) --version > /dev/null 2>&1 || { \
-		echo "Python 3.13 is needed: install it (https://www.python.org/downloads/), or name it with PYTHON=/path/to/python3.13." >&2; exit 1; }; \
+	is_3_13 || { \
+		echo "Python 3.13 is needed: install it (https://www.python.org/downloads/), or name it: make PYTHON=/path/to/python3.13 ..." >&2; exit 1; }; \
 	echo "Installing $(1) ..."; \
 	$(PYTHON) -m venv --clear $(1); \
 	$(1)/bin/python -m pip install --quiet --require-hashes $(addprefix --requirement ,$(2)); \

@@ -41,6 +41,7 @@ from invoicing.settings import load_settings
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
+_PATH = "/v1/invoice/create"
 _MAX_BODY_BYTES = 16 * 1024
 _JSON_MEDIA_TYPE = re.compile(r"\s*application/json\s*(;|$)", re.IGNORECASE)
 
@@ -61,7 +62,7 @@ def lambda_handler(event: Any, context: "LambdaContext") -> dict[str, Any]:
 
 
 @app.post(
-    "/v1/invoice/create",
+    _PATH,
     responses={200: {"description": "The invoice", "content": {"application/json": {"model": Invoice}}}},
 )
 def create_over_http(request: Annotated[InvoiceRequest, Body()]) -> Response[str]:
@@ -80,8 +81,7 @@ def _refuse_fields(error: RequestValidationError) -> Response[str]:
 def _answer_http(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]:
     try:
         app.append_context(idempotency_key=_admit(APIGatewayProxyEventV2(event)))  # type: ignore[no-untyped-call]
-        # The one header that the resolver looks at, and compares by letter. No other goes further than this.
-        return app.resolve({**event, "headers": {"content-type": "application/json"}}, context)
+        return app.resolve(_routed(event), context)
     except Exception as exception:
         error = _as_outcome(exception)
     headers = {"Content-Type": "application/problem+json", **_headers(context)}
@@ -89,6 +89,21 @@ def _answer_http(event: dict[str, Any], context: "LambdaContext") -> dict[str, A
         headers["Retry-After"] = str(retry_after_s)
     body = json.dumps(error.problem(context.aws_request_id))
     return {"statusCode": error.http_status, "headers": headers, "body": body}
+
+
+def _routed(event: dict[str, Any]) -> dict[str, Any]:
+    """Returns the event as the resolver needs it, whatever the caller's letters look like.
+
+    API Gateway has matched the route already; a custom domain's mapping may still stand in the path. The content type
+    is the one header that the resolver looks at, and it compares by letter; no other header goes further than this.
+    """
+    http = {**event["requestContext"].get("http", {}), "method": "POST"}
+    return {
+        **event,
+        "rawPath": _PATH,
+        "headers": {"content-type": "application/json"},
+        "requestContext": {**event["requestContext"], "http": http, "stage": "$default"},
+    }
 
 
 def _answer_direct(event: Any, context: "LambdaContext") -> dict[str, Any]:
@@ -100,7 +115,7 @@ def _answer_direct(event: Any, context: "LambdaContext") -> dict[str, Any]:
         return delivery.invoice.payload()
     except Exception as exception:
         error = _as_outcome(exception)
-    raise error.for_direct_caller(context.aws_request_id)
+    raise error.for_direct_caller(context.aws_request_id) from None
 
 
 def _admit(event: APIGatewayProxyEventV2) -> IdempotencyKey | None:

@@ -79,10 +79,11 @@ class InvoicingError(Exception):
     def for_direct_caller(self, request_id: str) -> "InvoicingError":
         """Returns this error with the problem as its message, in one line of JSON.
 
-        The runtime reports ``str(error)`` as ``errorMessage``, and nothing else of ours.
+        The runtime reports ``str(error)`` as ``errorMessage``. As ``stackTrace`` it adds by itself where the entry
+        point raised it; of what led there, nothing.
         """
         self.args = (json.dumps(self.problem(request_id)),)
-        return self
+        return self.with_traceback(None)
 
 
 class InvalidRequest(InvoicingError):

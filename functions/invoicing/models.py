@@ -229,7 +229,9 @@ def invalid_request(faults: Sequence[Mapping[str, Any]]) -> InvalidRequest:
 
 
 def _pointer(path: Sequence[str | int]) -> str:
-    escaped = (str(step).replace("~", "~0").replace("/", "~1") for step in path)
+    # A field's name is the caller's own word, and pointers are logged by the runtime: never an e-mail address.
+    names = ("(an e-mail address)" if "@" in str(step) else str(step) for step in path)
+    escaped = (name.replace("~", "~0").replace("/", "~1") for name in names)
     return "".join(f"/{step}" for step in escaped)[:_MAX_POINTER_LENGTH]
 
 

@@ -42,8 +42,14 @@ _MAX_IDLE_S = 20.0
 _MAX_ATTEMPTS = 3
 # An attempt that has less time than this is not begun: it would only turn "not created" into "unknown".
 _MIN_ATTEMPT_S = 1.0
+# What must be left of that when the connection stands.
+_MIN_ANSWER_S = 0.5
 _BACKOFF_BASE_S = 0.2
 _INVOICE_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_CURRENCY = re.compile(r"[\x21-\x7e]{1,32}")
+_MAX_AMOUNT_DIGITS = 24
+_AMOUNT = re.compile(rf"[0-9]{{1,{_MAX_AMOUNT_DIGITS}}}(\.[0-9]{{1,{_MAX_AMOUNT_DIGITS}}})?")
+_MAX_URL_LENGTH = 2048
 _TRANSPORT_ERRORS = (OSError, http.client.HTTPException, urllib3.exceptions.HTTPError)
 
 
@@ -106,7 +112,7 @@ def _invoice_in(reply: Reply, pay_origin: Origin) -> Invoice:
         pay_url=pay_url,
         invoice_id=invoice_id,
         # These fields only inform: a strange one is left out, because the invoice exists all the same.
-        currency=currency if isinstance(currency := payload.get("currency"), str) else None,
+        currency=currency if _is_code(currency := payload.get("currency")) else None,
         amount=_amount(payload.get("amount")),
         amount_usd=_amount(payload.get("amount_usd")),
     )
@@ -114,15 +120,18 @@ def _invoice_in(reply: Reply, pay_origin: Origin) -> Invoice:
 
 def _has_origin(url: str, origin: Origin) -> bool:
     try:
-        return origin_of(url) == origin
+        return len(url) <= _MAX_URL_LENGTH and origin_of(url) == origin
     except ValueError:
         return False
 
 
+def _is_code(value: object) -> bool:
+    return isinstance(value, str) and _CURRENCY.fullmatch(value) is not None
+
+
 def _amount(value: object) -> Decimal | str | None:
-    if isinstance(value, Decimal):
-        return value if value.is_finite() else None
-    return value if isinstance(value, str) else None
+    text = f"{value:f}" if isinstance(value, Decimal) and abs(value.adjusted()) < _MAX_AMOUNT_DIGITS else value
+    return value if isinstance(text, str) and _AMOUNT.fullmatch(text) else None  # type: ignore[return-value]
 
 
 def _parse_retry_after_s(value: str | None) -> int | None:
@@ -198,7 +207,7 @@ class Provider:
         }
         for attempt in range(1, _MAX_ATTEMPTS + 1):
             try:
-                return judge(self._post(body, headers, deadline_s=deadline_s), self._pay_origin)
+                return self._attempt(body, headers, deadline_s)
             except ProviderUnavailable as error:
                 delay_s = retry_delay_s(error, attempt=attempt, time_left_s=deadline_s - time.monotonic())
                 if delay_s is None:
@@ -206,26 +215,26 @@ class Provider:
                 time.sleep(delay_s)
         raise AssertionError("the last attempt returns or raises")
 
-    def _post(self, body: bytes, headers: Mapping[str, str], *, deadline_s: float) -> Reply:
+    def _attempt(self, body: bytes, headers: Mapping[str, str], deadline_s: float) -> Invoice:
         started_s = time.monotonic()
         if deadline_s - started_s < _MIN_ATTEMPT_S:
             raise ProviderUnavailable("no time left for a call to the provider")
         connection = self._usable_connection() or self._connect(min(_CONNECT_TIMEOUT_S, deadline_s - started_s))
-        # Kept for the next call only if this one ends well.
-        self._connection = None
         try:
+            if deadline_s - time.monotonic() < _MIN_ANSWER_S:
+                raise ProviderUnavailable("no time left after connecting to the provider")
             with _hung_up_at(deadline_s, connection):
                 reply = _talk(connection, body, headers, deadline_s - time.monotonic())
-        except OutcomeUnknown:
+            invoice = judge(reply, self._pay_origin)
+        except InvoicingError:
+            # Only a connection whose last reply was whole and believed is used again: on any other, what comes next may
+            # be the rest of this reply, and would be taken for the answer to the next caller's request.
             connection.close()
             raise
         finally:
             metrics.add_metric(PROVIDER_LATENCY, "Seconds", time.monotonic() - started_s)
-        if reply.body is None:
-            connection.close()
-        else:
-            self._connection, self._used_at_s = connection, self._wall_clock()
-        return reply
+        self._connection, self._used_at_s = connection, self._wall_clock()
+        return invoice
 
     def _usable_connection(self) -> HTTPConnection | None:
         connection, self._connection = self._connection, None
@@ -271,7 +280,8 @@ def _talk(connection: HTTPConnection, body: bytes, headers: Mapping[str, str], t
     try:
         connection.request("POST", _PATH, body, headers, preload_content=False)
         response = connection.getresponse()
-        content = response.read(_MAX_REPLY_BYTES + 1)
+        # Anything but 200 is judged by its status alone: whatever is wrong with its body does not matter.
+        content = response.read(_MAX_REPLY_BYTES + 1) if response.status == 200 else b""
     except _TRANSPORT_ERRORS as error:
         raise OutcomeUnknown(f"no answer after the request was sent: {type(error).__name__}") from None
     return Reply(
@@ -296,4 +306,5 @@ def _hung_up_at(deadline_s: float, connection: HTTPConnection) -> Iterator[None]
 
 def _shut_down(sock: socket.socket) -> None:
     with contextlib.suppress(OSError):
-        sock.shutdown(socket.SHUT_RDWR)
+        # Not the method of an SSLSocket: that takes the TLS layer off first, and what is sent just then is in clear.
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)

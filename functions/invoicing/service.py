@@ -2,7 +2,7 @@
 
 import time
 
-from invoicing.aws import TABLE_LIMIT_S, dynamodb_client, secrets_manager_client
+from invoicing.aws import SECRETS_LIMIT_S, TABLE_LIMIT_S, dynamodb_client, secrets_manager_client
 from invoicing.circuit import ProviderCircuit
 from invoicing.credentials import Credentials, CredentialStore
 from invoicing.errors import FieldError, InvalidRequest, ProviderCredentialsRejected
@@ -93,6 +93,8 @@ class InvoiceService:
         try:
             invoice = self._call_provider(request, credentials, deadline_s)
         except ProviderCredentialsRejected:
+            if lambda_deadline_s - RESERVE_S - time.monotonic() < SECRETS_LIMIT_S:
+                raise
             rotated = self._credentials.read_again()
             if rotated == credentials:
                 raise

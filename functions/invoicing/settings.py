@@ -37,7 +37,8 @@ def origin_of(url: str) -> Origin:
         raise ValueError("is not an http or https URL")
     if "@" in parts.netloc:
         raise ValueError("has user info")
-    return Origin(parts.scheme, parts.hostname, parts.port or (443 if parts.scheme == "https" else 80))
+    default_port = 443 if parts.scheme == "https" else 80
+    return Origin(parts.scheme, parts.hostname, default_port if parts.port is None else parts.port)
 
 
 def _trusted_origin(url: str) -> str:

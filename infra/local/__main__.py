@@ -17,8 +17,9 @@ _LOG = Path(".aws-sam") / "local.log"
 def main() -> int:
     """Runs one command; returns the exit status."""
     arguments = _parser().parse_args()
-    # A polite `kill` ends the stack as Ctrl-C does: with everything that it started.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # A polite `kill`, or closing the terminal, ends the stack as Ctrl-C does: with everything that it started.
+    for polite in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(polite, signal.default_int_handler)
     try:
         return {"demo": _demo, "run": _run, "serve": _serve}[arguments.command](arguments)
     except KeyboardInterrupt:
@@ -67,6 +68,7 @@ def _serve(arguments: argparse.Namespace) -> int:
 
 def _welcome(endpoints: Endpoints) -> str:
     provider = endpoints.provider_url or "the real CryptoCloud: invoices are real"
+    control = "make the sandbox misbehave: infra/local/provider_sandbox.py" if endpoints.provider_url else "outages"
     return f"""
 The stack is up. Ctrl-C stops it.
 
@@ -75,7 +77,7 @@ The stack is up. Ctrl-C stops it.
   CryptoCloud      {provider}
   Secrets Manager  {endpoints.secrets_url}
   DynamoDB         {endpoints.table_url}
-  Control          {endpoints.control_url} (make the sandbox misbehave: infra/local/provider_sandbox.py)
+  Control          {endpoints.control_url} ({control})
 
 Try it:
 

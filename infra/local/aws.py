@@ -27,7 +27,11 @@ class Moto:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        urllib3.PoolManager(retries=_UNTIL_LISTENING).request("GET", self.url)
+        try:
+            urllib3.PoolManager(retries=_UNTIL_LISTENING).request("GET", self.url)
+        except BaseException:  # Ctrl-C too
+            self.stop()
+            raise
 
     def stop(self) -> None:
         """Ends the process and forgets everything."""
@@ -101,7 +105,7 @@ class _GateHandler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        gate: Gate = self.server.owner  # type: ignore[attr-defined]
+        gate: Gate = self.server.owner
         status, answer = gate._answer(self.path, dict(self.headers), body)
         self.send_response(status)
         self.send_header("Content-Type", "application/x-amz-json-1.0")

@@ -53,7 +53,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._reply(404, {"error": f"POST to one of {', '.join(sorted(self.server.orders))}"})
             return
         try:
-            order(**json.loads(body))
+            order(**_members(body))
         except (TypeError, ValueError) as error:
             self._reply(400, {"error": str(error)})
         else:
@@ -66,3 +66,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+
+def _members(body: bytes) -> dict[str, Any]:
+    members = json.loads(body)
+    if not isinstance(members, dict):
+        raise TypeError("send a JSON object")
+    return members

@@ -94,7 +94,9 @@ class EmulatorPool:
         self._python = python
         self._environment = environment
         self._log = log
-        self._sandboxes: defaultdict[str, queue.LifoQueue[Emulator | None]] = defaultdict(lambda: _empty_slots(size))
+        self._slots: defaultdict[str, queue.LifoQueue[Emulator | None]] = defaultdict(lambda: _empty_slots(size))
+        self._running: set[Emulator] = set()
+        self._stopped = False
 
     def invoke(
         self, function_config: FunctionConfig, event: str, *_: Any, stdout: StreamWriter, **__: Any
@@ -106,16 +108,17 @@ class EmulatorPool:
             event: JSON text.
             stdout: Where the answer is written to, in the form that SAM CLI reads.
         """
-        slots = self._sandboxes[function_config.full_path]
+        slots = self._slots[function_config.full_path]
         sandbox = slots.get()
         healthy = False
         try:
-            sandbox = sandbox or Emulator(function_config, self._python, self._environment, self._log)
+            sandbox = sandbox or self._start(function_config)
             answer, healthy = _as_sam_reads_it(sandbox.invoke(event))
         except urllib3.exceptions.HTTPError as error:
             answer = _function_error("Runtime.ExitError", f"the emulator gave no answer: {error}")
         finally:
             if sandbox and not healthy:
+                self._running.discard(sandbox)
                 sandbox.stop()
             slots.put(sandbox if healthy else None)
         stdout.write_str(answer)
@@ -123,11 +126,17 @@ class EmulatorPool:
         return None
 
     def stop(self) -> None:
-        """Ends all sandboxes."""
-        for slots in self._sandboxes.values():
-            while not slots.empty():
-                if sandbox := slots.get():
-                    sandbox.stop()
+        """Ends all sandboxes, those with an event in hand too, and starts none any more."""
+        self._stopped = True
+        for sandbox in list(self._running):
+            sandbox.stop()
+
+    def _start(self, function_config: FunctionConfig) -> Emulator:
+        sandbox = Emulator(function_config, self._python, self._environment, self._log)
+        self._running.add(sandbox)
+        if self._stopped:
+            sandbox.stop()
+        return sandbox
 
 
 def _empty_slots(size: int) -> "queue.LifoQueue[Emulator | None]":

@@ -65,6 +65,10 @@ class Fault:
     def __post_init__(self) -> None:
         if self.name not in _FAULTS:
             raise ValueError(f"unknown fault {self.name!r}: use one of {', '.join(sorted(_FAULTS))}")
+        if not isinstance(self.value, int | float):
+            raise TypeError("value must be a number")
+        if self.name == "status" and not 200 <= self.value <= 599:
+            raise ValueError("value must be a status code from 200 to 599")
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +177,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     @property
     def sandbox(self) -> Sandbox:
-        return self.server.owner  # type: ignore[attr-defined, no-any-return]
+        return self.server.owner
 
     def log_message(self, *_: Any) -> None:
         """Says nothing: ``Sandbox.report`` has it all."""
@@ -184,6 +188,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._reply(404, {"message": "Not Found"})
             return
         authorization = self.headers.get("Authorization")
+        if self.headers.get("Content-Type") != "application/json":
+            self._reply(400, {"status": "error", "error": "The request is not JSON."})
+            return
         fault = self.sandbox._take_call(Call(authorization, text))
         try:
             request = json.loads(text)
@@ -307,7 +314,10 @@ def _asked_for(request: dict[str, Any]) -> Fault | None:
     if not isinstance(description, str) or not description.startswith("sandbox:"):
         return None
     name, _, value = description.removeprefix("sandbox:").partition("=")
-    return Fault(name, float(value or 0)) if name in _FAULTS else None
+    try:
+        return Fault(name, float(value or 0))
+    except ValueError:
+        return None
 
 
 def _complaint(request: dict[str, Any], shop_id: str) -> str | None:

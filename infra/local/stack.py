@@ -99,7 +99,9 @@ class LocalStack:
         self._cleanup = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
-        os.environ.update(_AWS_ENVIRONMENT, SAM_CLI_TELEMETRY="0")
+        for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE"):
+            os.environ.pop(name, None)
+        os.environ.update(_AWS_ENVIRONMENT, SAM_CLI_TELEMETRY="0", NO_PROXY="127.0.0.1", no_proxy="127.0.0.1")
         logging.getLogger("werkzeug").setLevel(logging.ERROR)
         with self._cleanup:
             self._start()
@@ -143,8 +145,11 @@ class LocalStack:
         )
         functions = SamFunctionProvider(stacks)
         folder = str(Path(template).parent)
-        runner = LocalLambdaRunner(pool, functions, folder, folder, aws_region=_REGION)  # type: ignore[arg-type]
+        runner = LocalLambdaRunner(pool, functions, folder, folder, aws_region=_REGION)
         variables = functions.get(_FUNCTION).environment["Variables"]
+        for name in variables:
+            # SAM CLI would let the user's shell overrule the template: with a real provider's address, for example.
+            os.environ.pop(name, None)
         self._secret_id, table_name = variables["CRYPTOCLOUD_SECRET_ARN"], variables["IDEMPOTENCY_TABLE"]
         boto3.client("secretsmanager", endpoint_url=moto.url).create_secret(Name=self._secret_id)
         if self._options.fill_secret:
@@ -211,7 +216,7 @@ class LocalStack:
         service.create()
         app: Flask = service._app
         server: BaseWSGIServer = make_server("127.0.0.1", port, app, threaded=True, request_handler=_RequestHandler)
-        server.daemon_threads = True  # type: ignore[attr-defined]
+        server.daemon_threads = True
         self._run(server)
         return server.server_port
 
@@ -226,9 +231,9 @@ class LocalStack:
         with contextlib.ExitStack() as probes:
             try:
                 servers = [probes.enter_context(socket.create_server(("127.0.0.1", port))) for port in ports]
-            except OSError:
+            except (OSError, OverflowError):
                 raise PortTaken(
-                    f"One of the ports {first} to {first + 6} is in use: stop what uses it, or `make run PORT=4000`."
+                    f"One of the ports {first} to {first + 6} is not free: stop what uses it, or `make run PORT=4000`."
                 ) from None
             return [server.getsockname()[1] for server in servers]
 

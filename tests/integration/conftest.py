@@ -50,8 +50,9 @@ class Answer:
 class Stack:
     """A running local stack."""
 
-    def __init__(self, endpoints: dict[str, Any], log: Path) -> None:
+    def __init__(self, endpoints: dict[str, Any], log: Path, process: "subprocess.Popen[str]") -> None:
         self.endpoints = endpoints
+        self.process = process
         self._log = log
         self._http = urllib3.PoolManager(retries=False, timeout=60)
         self._lambda = boto3.client(
@@ -87,7 +88,7 @@ class Stack:
         )
         return response["StatusCode"]
 
-    def pass_on(self, body: bytes) -> Answer:
+    def pass_on(self, body: bytes, *, path: str = "/v1/invoice/create") -> Answer:
         """Sends the event that API Gateway makes of a body which it does not take for text.
 
         SAM CLI's gateway cannot: it answers such a body with 502 by itself.
@@ -95,11 +96,11 @@ class Stack:
         event = {
             "version": "2.0",
             "routeKey": "POST /v1/invoice/create",
-            "rawPath": "/v1/invoice/create",
+            "rawPath": path,
             "rawQueryString": "",
             "headers": {"content-type": "application/json"},
             "requestContext": {
-                "http": {"method": "POST", "path": "/v1/invoice/create"},
+                "http": {"method": "POST", "path": path},
                 "requestId": "gateway-request",
                 "stage": "$default",
             },
@@ -165,7 +166,7 @@ def start_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[.
                 text=True,
             )
             cleanup.callback(_stop, process, log)
-            return Stack(json.loads(process.stdout.readline()), log)
+            return Stack(json.loads(process.stdout.readline()), log, process)
 
         yield start
 

@@ -29,6 +29,8 @@ SET_UP: dict[str, dict[str, Any]] = {
     "internal_error": {"environment": {"AWS_ENDPOINT_URL_SECRETS_MANAGER": "no-url-canary"}},
 }
 # Those that only HTTP knows: headers and body of the request.
+# By code, and not from the class: the contract's own figures.
+RETRY_AFTER = {"provider_unavailable": "5", "invoice_in_progress": "1"}
 HTTP_ONLY: dict[str, tuple[dict[str, str], str]] = {
     "origin_not_allowed": ({"Origin": "https://foreign.example"}, '{"amount": 1}'),
     "payload_too_large": ({}, '{"amount": 1, "description": "' + "x" * 16_400 + '"}'),
@@ -48,8 +50,7 @@ def assert_is(error: type[InvoicingError], answer: Answer) -> None:
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert answer.headers["Cache-Control"] == "no-store"
     assert answer.headers["X-Request-Id"] == request_id
-    retry_after_s = error.default_retry_after_s
-    assert answer.headers.get("Retry-After") == (str(retry_after_s) if retry_after_s else None)
+    assert answer.headers.get("Retry-After") == RETRY_AFTER.get(error.code)
 
 
 def test_every_row_of_the_table_is_tried_here() -> None:
@@ -125,6 +126,20 @@ def test_the_owner_fills_the_secret_and_the_next_request_succeeds(start_stack, w
     assert way_in(stack, {"amount": 1}).problem["code"] == "service_not_configured"
     stack.tell("/secrets/fill", secret_string='{"api_key": "local-api-key", "shop_id": "local-shop"}')
     assert way_in(stack, {"amount": 1}).payload["status"] == "success"
+
+
+@pytest.mark.parametrize(
+    "content_type", ["", "text/plain", "application/jsonp", "application/json-patch+json", "text/json", "application"]
+)
+def test_only_json_is_taken_for_json(stack, content_type) -> None:
+    assert stack.post({"amount": 1}, {"Content-Type": content_type}).problem["code"] == "unsupported_media_type"
+    assert stack.seen()["calls"] == []
+
+
+def test_a_sandbox_that_is_not_ready_says_so_at_its_start(start_stack) -> None:
+    stack = start_stack(fill_secret=False)
+    stack.post({"amount": 1})
+    assert '"message":"not ready at start"' in stack.log_text()
 
 
 @pytest.mark.parametrize("origin", ["null", "http://localhost:8001", "https://localhost:8000", "http://localhost", ""])

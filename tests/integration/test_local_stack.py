@@ -1,5 +1,7 @@
 """The local stack itself: warm sandboxes, side by side, and a fresh one after a crash or a timeout."""
 
+import os
+import signal
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -46,3 +48,56 @@ def test_an_exception_is_a_function_error_and_keeps_the_sandbox(toy) -> None:
 
 def test_an_asynchronous_event_is_accepted_at_once(toy) -> None:
     assert toy.invoke_async({"sleep_s": 0.2}) == 202
+
+
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_nothing_is_left_of_a_stack_that_is_stopped_with_an_event_in_hand(start_stack, sign) -> None:
+    stack = start_stack(template=str(TEMPLATE), sandboxes=2)
+    stack.invoke({})
+    with ThreadPoolExecutor(1) as caller:
+        caller.submit(stack.invoke, {"sleep_s": 0.9}).add_done_callback(lambda future: future.exception())
+        started = descendants(stack.process.pid)
+        while sum("awslambdaric" in command for command in started.values()) < 1:
+            started = descendants(stack.process.pid)
+        assert any("moto" in command for command in started.values())
+        stack.process.send_signal(sign)
+        assert stack.process.wait(20) == 0
+    assert {pid: command for pid, command in started.items() if command_of(pid) == command} == {}
+
+
+@pytest.mark.parametrize(
+    ("order", "complaint"),
+    [
+        ({"fault": "nonsense"}, "unknown fault"),
+        ({"fault": "status"}, "status code"),
+        ({"fault": "slow", "value": "3"}, "number"),
+        ({"name": "slow"}, "unexpected keyword"),
+    ],
+)
+def test_an_order_that_makes_no_sense_is_refused_with_the_reason(stack, order, complaint) -> None:
+    reply = stack._http.request("POST", f"{stack.endpoints['control_url']}/provider/faults", json=order)
+    assert reply.status == 400
+    assert complaint in reply.json()["error"]
+
+
+def descendants(pid: int) -> dict[int, str]:
+    """Returns the commands of a process's children, and of theirs, by process id."""
+    found = {}
+    for entry in os.listdir("/proc"):
+        if entry.isdigit() and parent_of(int(entry)) == pid:
+            found |= {int(entry): command_of(int(entry)), **descendants(int(entry))}
+    return found
+
+
+def parent_of(pid: int) -> int | None:
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return None
+
+
+def command_of(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:
+        return ""

@@ -77,6 +77,20 @@ def test_a_program_written_against_the_providers_page_works_with_only_the_host_c
     assert stack.seen()["calls"][0]["authorization"] == f"Token {API_KEY}"
 
 
+@pytest.mark.parametrize("path", ["/pay/v1/invoice/create", "/v1/invoice/create/"])
+def test_what_a_custom_domain_leaves_in_the_path_does_not_matter(stack, path) -> None:
+    assert stack.pass_on(b'{"amount": 1}', path=path).payload["status"] == "success"
+
+
+@pytest.mark.parametrize("prefix", ["", "INV-"])
+def test_the_sandbox_tells_of_an_invoice_as_the_provider_does(stack, prefix) -> None:
+    invoice_id = stack.post({"amount": 1}).payload["invoice_id"]
+    url = f"{stack.endpoints['provider_url']}/v1/invoice/info?uuid={prefix}{invoice_id}"
+    assert stack._http.request("GET", url).status == 401
+    reply = stack._http.request("GET", url, headers={"Authorization": f"Token {API_KEY}"})
+    assert reply.json() == {"status": "success", "status_invoice": "created"}
+
+
 def test_a_pay_link_leads_to_the_pay_page(stack) -> None:
     pay_url = stack.post({"amount": "19.99", "currency": "EUR"}).payload["pay_url"]
     page = stack._http.request("GET", pay_url)

@@ -26,6 +26,17 @@ PAYLOAD = {
 }
 
 
+STRANGE = [
+    {"currency": "\ud800"},
+    {"currency": "B\nC"},
+    {"currency": "x" * 33},
+    {"amount": "about 100"},
+    {"amount": "\ud800"},
+    {"amount": "1" * 25},
+    {"amount_usd": 10**30},
+]
+
+
 def reply(code: int = 200, /, retry_after: str | None = None, **changes: Any) -> Reply:
     payload = {name: value for name, value in {**PAYLOAD, **changes}.items() if value is not ...}
     return Reply(code, json.dumps(payload).encode(), retry_after=retry_after)
@@ -55,9 +66,19 @@ def test_a_missing_or_translated_status_does_not_matter(changes: dict[str, Any])
     assert judge(reply(**changes), PAY_ORIGIN).payload() == PAYLOAD
 
 
-@pytest.mark.parametrize("changes", [{"currency": ...}, {"currency": 1}, {"amount": None}, {"amount": [1], "new": {}}])
+@pytest.mark.parametrize(
+    "changes", [{"currency": ...}, {"currency": 1}, {"amount": None}, {"amount": [1], "new": {}}, *STRANGE]
+)
 def test_strange_side_information_does_not_cost_the_invoice(changes: dict[str, Any]) -> None:
-    assert judge(reply(**changes), PAY_ORIGIN).pay_url == PAYLOAD["pay_url"]
+    payload = judge(reply(**changes), PAY_ORIGIN).payload()
+    assert payload == {name: PAYLOAD[name] for name in payload}
+    assert payload.keys() >= {"status", "pay_url", "invoice_id"}
+
+
+@pytest.mark.parametrize("number", ["1e9999999999999999", "1e7000000", "1e-7000000", "NaN", "-Infinity", "1e400"])
+def test_a_number_that_no_caller_could_bear_is_left_out(number: str) -> None:
+    body = json.dumps(PAYLOAD)[:-1] + f', "amount": {number}}}'
+    assert judge(Reply(200, body.encode()), PAY_ORIGIN).payload() == PAYLOAD
 
 
 @pytest.mark.parametrize(
@@ -76,6 +97,8 @@ def test_strange_side_information_does_not_cost_the_invoice(changes: dict[str, A
         reply(pay_url="https://pay.cryptocloud.plus@evil.example/DZLF4212"),
         reply(pay_url="https://user@pay.cryptocloud.plus/DZLF4212"),
         reply(pay_url="https://pay.cryptocloud.plus:8443/DZLF4212"),
+        reply(pay_url="https://pay.cryptocloud.plus:0/DZLF4212"),
+        reply(pay_url="https://pay.cryptocloud.plus/" + "x" * 2048),
         reply(pay_url="http://pay.cryptocloud.plus/DZLF4212"),
         reply(pay_url="javascript:alert(1)//pay.cryptocloud.plus"),
         Reply(200, None),

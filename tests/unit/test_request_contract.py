@@ -135,6 +135,10 @@ def test_a_refusal_stays_small_however_much_is_wrong() -> None:
     assert all(len(pointer) <= 100 for pointer in pointers)
 
 
+def test_an_email_address_in_place_of_a_fields_name_is_not_repeated() -> None:
+    assert refused_pointers({"amount": 1, "buyer@example.com": 1}) == ["/(an e-mail address)"]
+
+
 @pytest.mark.parametrize("value", ["secret@example.com extra", "x" * 256, "AB", 17])
 def test_a_refusal_never_repeats_the_value(value: Any) -> None:
     fields = dict.fromkeys(InvoiceRequest.model_fields, value)

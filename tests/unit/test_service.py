@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from invoicing.aws import SECRETS_LIMIT_S
 from invoicing.credentials import Credentials
 from invoicing.errors import InvalidRequest, OutcomeUnknown, ProviderCredentialsRejected
 from invoicing.models import Invoice, InvoiceRequest
-from invoicing.service import InvoiceService
+from invoicing.service import RESERVE_S, InvoiceService
 from invoicing.settings import Settings
 
 INVOICE = Invoice(pay_url="https://pay.cryptocloud.plus/DZLF4212", invoice_id="DZLF4212")
@@ -28,11 +29,13 @@ SETTINGS = Settings(
 class FakeStore:
     def __init__(self, current: Credentials = OLD, after_reading_again: Credentials = OLD) -> None:
         self.current, self.after_reading_again = current, after_reading_again
+        self.read_again_calls = 0
 
     def get(self) -> Credentials:
         return self.current
 
     def read_again(self) -> Credentials:
+        self.read_again_calls += 1
         return self.after_reading_again
 
 
@@ -101,6 +104,13 @@ def test_a_refused_key_that_did_not_change_is_not_tried_again() -> None:
     with pytest.raises(ProviderCredentialsRejected):
         create(FakeStore(OLD, after_reading_again=OLD), provider)
     assert provider.keys == ["old"]
+
+
+def test_the_secret_is_not_read_again_when_that_could_outlast_the_lambda() -> None:
+    store = FakeStore(OLD, after_reading_again=NEW)
+    with pytest.raises(ProviderCredentialsRejected):
+        create(store, FakeProvider(valid=NEW), lambda_s=RESERVE_S + SECRETS_LIMIT_S - 0.5)
+    assert store.read_again_calls == 0
 
 
 def test_an_unknown_outcome_is_never_tried_again() -> None:

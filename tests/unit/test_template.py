@@ -65,6 +65,18 @@ def test_provider_deadline_lambda_timeout_and_api_gateway_end_in_this_order(temp
     assert template["Parameters"]["ProviderTimeout"]["MaxValue"] + RESERVE_S <= timeout_s < 30
 
 
+def test_new_parameters_publish_a_new_version(template) -> None:
+    # SAM publishes one for new code only. A version is replaced when its description changes.
+    [version] = resources(template, "AWS::Lambda::Version").values()
+    described = set(re.findall(r"\$\{(\w+)\}", version["Description"]["Fn::Sub"]))
+    variables = resources(template, "AWS::Lambda::Function")["CreateInvoiceFunction"]["Environment"]["Variables"]
+    parameters = template["Parameters"]
+    assert described == {value["Ref"] for value in variables.values()} & parameters.keys()
+    longest = {"MinAmount": 12, "MaxAmount": 12, "ProviderTimeout": 2}
+    lengths = [parameters[name].get("MaxLength") or longest[name] for name in described]
+    assert sum(lengths) + len(lengths) - 1 <= 256
+
+
 def test_the_secret_is_created_empty(template) -> None:
     secret = resources(template, "AWS::SecretsManager::Secret")["ProviderSecret"]
     assert not {"SecretString", "GenerateSecretString"} & secret.keys()
