@@ -13,6 +13,7 @@ PYTHON ?= python3.13
 ENV := default
 ORIGINS :=
 PARAMETERS :=
+$(if $(filter default staging prod,$(ENV)),,$(error ENV is '$(ENV)': set it to default, staging or prod))
 
 $(if $(word 2,$(CURDIR)),$(error This project cannot be built in a folder with a space in its path: move it))
 
@@ -63,7 +64,6 @@ build: $(LOCAL)/ready ## Build the artifact for Lambda with sam build
 
 .PHONY: deploy
 deploy: build ## Build and deploy: make deploy ORIGINS=https://shop.example [PARAMETERS="MaxAmount=500"] [ENV=prod]
-	@$(if $(filter default staging prod,$(ENV)),,$(error ENV is '$(ENV)': set it to default, staging or prod))
 	@$(SAM) deploy --config-env $(ENV) \
 		$(if $(ORIGINS)$(PARAMETERS),--parameter-overrides "$(if $(ORIGINS),AllowedOrigins=$(ORIGINS)) $(PARAMETERS)")
 

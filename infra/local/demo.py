@@ -1,4 +1,4 @@
-"""The main job, shown: an invoice over HTTP, one by direct invocation, and a bad request that is refused."""
+"""The main job, shown: an invoice over HTTP, one by direct invocation, one for two clicks, a bad request refused."""
 
 import json
 from typing import Any
@@ -35,21 +35,29 @@ def show(endpoints: Endpoints) -> None:
     print(f"   -> {response.get('FunctionError', 'success')}\n{_indented(payload)}")
     _promise("FunctionError" not in response and _is_invoice(payload, endpoints), "the invoice by direct invocation")
 
-    print("\n3. A bad request is refused, with the fields named; the provider is not called\n")
+    print("\n3. A buyer clicks twice: under one idempotency key both get the same invoice\n")
+    clicks = [_post(endpoints, {"amount": 7, "currency": "USD"}, {"Idempotency-Key": "demo-1"}) for _ in range(2)]
+    _promise(clicks[0] == clicks[1] and _is_invoice(clicks[0][1], endpoints), "one invoice for two clicks")
+
+    print("\n4. A bad request is refused, with the fields named; the provider is not called\n")
     status, problem = _post(endpoints, {"amount": -5, "curency": "USD"})
     pointers = {error["pointer"] for error in problem.get("errors", [])}
     _promise(status == 400 and pointers == {"/amount", "/curency"}, "the refusal of a bad request")
 
     seen = urllib3.request("GET", f"{endpoints.control_url}/provider").json()
-    _promise(len(seen["calls"]) == len(seen["invoices"]) == 2, "two invoices at the provider, and no call besides")
-    print("\nAll went as promised: 2 invoices at the provider, 1 bad request refused.")
+    _promise(len(seen["calls"]) == len(seen["invoices"]) == 3, "three invoices at the provider, and no call besides")
+    print("\nAll went as promised: 3 invoices at the provider, 1 bad request refused.")
 
 
-def _post(endpoints: Endpoints, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
-    print(f"   POST {endpoints.invoice_url}\n{_indented(body)}")
-    response = urllib3.request("POST", endpoints.invoice_url, json=body, retries=False)
+def _post(
+    endpoints: Endpoints, body: dict[str, Any], headers: dict[str, str] | None = None
+) -> tuple[int, dict[str, Any]]:
+    print(f"   POST {endpoints.invoice_url}{_lines(headers or {})}\n{_indented(body)}")
+    all_headers = {"Content-Type": "application/json", **(headers or {})}
+    response = urllib3.request("POST", endpoints.invoice_url, json=body, headers=all_headers, retries=False)
     reply: dict[str, Any] = response.json()
-    print(f"   -> {response.status} {response.headers['Content-Type']}\n{_indented(reply)}")
+    replayed = {name: value for name, value in response.headers.items() if name == "Idempotent-Replayed"}
+    print(f"   -> {response.status} {response.headers['Content-Type']}{_lines(replayed)}\n{_indented(reply)}")
     return response.status, reply
 
 
@@ -61,6 +69,10 @@ def _is_invoice(payload: dict[str, Any], endpoints: Endpoints) -> bool:
 def _promise(kept: bool, what: str) -> None:
     if not kept:
         raise DemoFailed(f"Not as promised: {what}. The function's log: .aws-sam/local.log")
+
+
+def _lines(headers: dict[str, str]) -> str:
+    return "".join(f"\n   {name}: {value}" for name, value in headers.items())
 
 
 def _indented(payload: dict[str, Any]) -> str:

@@ -227,8 +227,9 @@ class _Handler(BaseHTTPRequestHandler):
             case Fault("redirect"):
                 self._reply(302, {}, {"Location": f"{self.sandbox.url}/pay/ELSEWHERE"})
             case Fault("slow"):
+                answer = self.sandbox._create(authorization, request)
                 self.sandbox._server.stopped.wait(fault.value)
-                self._reply(*self.sandbox._create(authorization, request))
+                self._reply(*answer)
             case _:
                 self._answer(fault.name if fault else "", *self.sandbox._create(authorization, request))
 

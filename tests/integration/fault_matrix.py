@@ -3,12 +3,13 @@
 The tests run it, and ``make docs`` prints it into docs/when-something-fails.md.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.integration.conftest import ROOT, Stack
+from tests.integration.conftest import ROOT, SHOP_ID, Stack
 
 PAGE = ROOT / "docs" / "when-something-fails.md"
 _BEGIN, _END = "<!-- fault matrix: made by `make docs` -->", "<!-- end of the fault matrix -->"
@@ -37,6 +38,13 @@ def _secret_read_before(stack: Stack) -> None:
     assert stack.post({"amount": 1}).status == 200
     stack.tell("/provider/forget")
     stack.tell("/secrets/stop")
+
+
+def _rotate(stack: Stack) -> None:
+    assert stack.post({"amount": 1}).status == 200
+    stack.tell("/secrets/fill", secret_string=json.dumps({"api_key": "rotated-key", "shop_id": SHOP_ID}))
+    stack.tell("/provider/rotate", api_key="rotated-key")
+    stack.tell("/provider/forget")
 
 
 @dataclass(frozen=True)
@@ -76,7 +84,7 @@ FAULTS = [
     Fault("reset before the request is answered", UNKNOWN, 1, True, 0, _provider("refuse")),
     Fault("closed without an answer", UNKNOWN, 1, True, 1, _provider("close_early")),
     Fault("reset in the middle of the answer", UNKNOWN, 1, True, 1, _provider("reset")),
-    Fault("no answer", UNKNOWN, 1, True, 0, _provider("slow", value=30)),
+    Fault("no answer", UNKNOWN, 1, True, 1, _provider("slow", value=30)),
     Fault("a slow answer, in time", "", 1, False, 1, _provider("slow", value=0.5)),
     Fault("an answer of a byte a second", UNKNOWN, 1, True, 1, _provider("trickle_head")),
     Fault("a body of a byte a second", UNKNOWN, 1, True, 1, _provider("trickle")),
@@ -89,7 +97,8 @@ FAULTS = [
     Fault("200 with a `pay_url` of another site", UNKNOWN, 1, True, 1, _provider("foreign")),
     Fault("302", UNKNOWN, 1, True, 0, _provider("redirect")),
     Fault("400", "invoice_rejected", 1, True, 0, _provider("status", value=400)),
-    Fault("401 once, the key unchanged", "provider_credentials_rejected", 1, True, 0, _provider("status", value=401)),
+    Fault("401, the secret unchanged", "provider_credentials_rejected", 1, True, 0, _provider("status", value=401)),
+    Fault("401, the secret rotated meanwhile", "", 2, False, 1, _rotate, options={"sandboxes": 1}),
     Fault("403", UNKNOWN, 1, True, 0, _provider("status", value=403)),
     Fault("406 once", "", 2, False, 1, _provider("status", value=406)),
     Fault("406 for ever", UNAVAILABLE, 3, True, 0, _provider("status", value=406, times=3)),
