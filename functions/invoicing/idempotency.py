@@ -160,5 +160,5 @@ def _in_spite_of(error: Exception, created: list[Invoice], failed: list[Exceptio
 
 def _fingerprint(request: InvoiceRequest) -> dict[str, Any]:
     # 100, "100.00" and another order of fields are one request. The shop is always ours, sent or not.
-    fields = request.model_dump(exclude={"shop_id", "idempotency_key"}, exclude_none=True)
+    fields = request.model_dump(include=set(InvoiceRequest.model_fields) - {"shop_id"}, exclude_none=True)
     return {name: f"{value.normalize():f}" if isinstance(value, Decimal) else value for name, value in fields.items()}

@@ -164,7 +164,9 @@ def retry_delay_s(
 
 def encode_request(request: InvoiceRequest, shop_id: str) -> bytes:
     """Returns the body for the provider: the caller's fields, the shop, and the amount as an exact JSON number."""
-    fields = {**request.model_dump(exclude_none=True), "shop_id": shop_id}
+    # A direct caller's request has its idempotency key beside these.
+    fields = request.model_dump(include=set(InvoiceRequest.model_fields), exclude_none=True)
+    fields["shop_id"] = shop_id
     return encode_json_object(fields).encode()
 
 

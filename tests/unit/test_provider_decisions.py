@@ -13,7 +13,7 @@ from invoicing.errors import (
     ProviderCredentialsRejected,
     ProviderUnavailable,
 )
-from invoicing.models import InvoiceRequest
+from invoicing.models import DirectInvoiceRequest, InvoiceRequest
 from invoicing.provider import Reply, encode_request, judge, retry_delay_s
 from invoicing.settings import origin_of
 
@@ -177,3 +177,8 @@ def test_the_request_carries_the_callers_fields_and_the_shop() -> None:
     assert encode_request(request, "ours") == (
         b'{"amount": 0.10, "currency": "USD", "order_id": "Pedido n\\u00ba 1", "shop_id": "ours"}'
     )
+
+
+def test_a_direct_callers_key_does_not_go_upstream() -> None:
+    request = DirectInvoiceRequest.model_validate({"amount": 1, "idempotency_key": "k"})
+    assert encode_request(request, "ours") == b'{"amount": 1, "currency": "USD", "shop_id": "ours"}'
