@@ -41,7 +41,7 @@ _CONNECT_TIMEOUT_S = 3.0
 _MAX_IDLE_S = 20.0
 _MAX_ATTEMPTS = 3
 # An attempt that has less time than this is not begun: it would only turn "not created" into "unknown".
-_MIN_ATTEMPT_S = 1.0
+MIN_ATTEMPT_S = 1.0
 # What must be left of that when the connection stands.
 _MIN_ANSWER_S = 0.5
 _BACKOFF_BASE_S = 0.2
@@ -159,7 +159,7 @@ def retry_delay_s(
         return None
     backoff_s = jitter() * _BACKOFF_BASE_S * 2**attempt
     delay_s = max(backoff_s, error.retry_after_s or 0)
-    return delay_s if delay_s + _MIN_ATTEMPT_S <= time_left_s else None
+    return delay_s if delay_s + MIN_ATTEMPT_S <= time_left_s else None
 
 
 def encode_request(request: InvoiceRequest, shop_id: str) -> bytes:
@@ -219,7 +219,7 @@ class Provider:
 
     def _attempt(self, body: bytes, headers: Mapping[str, str], deadline_s: float) -> Invoice:
         started_s = time.monotonic()
-        if deadline_s - started_s < _MIN_ATTEMPT_S:
+        if deadline_s - started_s < MIN_ATTEMPT_S:
             raise ProviderUnavailable("no time left for a call to the provider")
         connection = self._usable_connection() or self._connect(min(_CONNECT_TIMEOUT_S, deadline_s - started_s))
         try:

@@ -5,11 +5,11 @@ import time
 from invoicing.aws import SECRETS_LIMIT_S, TABLE_LIMIT_S, dynamodb_client, secrets_manager_client
 from invoicing.circuit import ProviderCircuit
 from invoicing.credentials import Credentials, CredentialStore
-from invoicing.errors import FieldError, InvalidRequest, ProviderCredentialsRejected
+from invoicing.errors import FieldError, InvalidRequest, ProviderCredentialsRejected, ProviderUnavailable
 from invoicing.idempotency import Delivery, IdempotencyKey, InvoiceRecords
 from invoicing.models import Invoice, InvoiceRequest
 from invoicing.observability import INVOICE_CREATED, logger, metrics
-from invoicing.provider import Provider
+from invoicing.provider import MIN_ATTEMPT_S, Provider
 from invoicing.settings import Settings
 
 # Kept back from the time that Lambda leaves: completing the record, answering, flushing logs and metrics.
@@ -105,6 +105,9 @@ class InvoiceService:
         return invoice
 
     def _call_provider(self, request: InvoiceRequest, credentials: Credentials, deadline_s: float) -> Invoice:
+        if deadline_s - time.monotonic() < MIN_ATTEMPT_S:
+            # Said here and not by the provider's client: it is no failure of the provider that should open the circuit.
+            raise ProviderUnavailable("no time left for a call to the provider")
         return self._circuit.call(
             lambda: self._provider.create_invoice(request, credentials, deadline_s=deadline_s),
         )

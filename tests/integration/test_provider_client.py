@@ -199,7 +199,7 @@ def test_a_refusal_is_judged_by_its_status_whatever_its_body(client_of, serve, b
 
 
 def test_nothing_is_sent_when_connecting_took_the_time(client_of, serve, monkeypatch) -> None:
-    monkeypatch.setattr(provider_module, "_MIN_ATTEMPT_S", 0.0)
+    monkeypatch.setattr(provider_module, "MIN_ATTEMPT_S", 0.0)
     server = serve(answering_all)
     with pytest.raises(ProviderUnavailable):
         create(client_of(server), within_s=0.3)

@@ -9,7 +9,7 @@ import pytest
 
 from invoicing.aws import SECRETS_LIMIT_S
 from invoicing.credentials import Credentials
-from invoicing.errors import InvalidRequest, OutcomeUnknown, ProviderCredentialsRejected
+from invoicing.errors import InvalidRequest, OutcomeUnknown, ProviderCredentialsRejected, ProviderUnavailable
 from invoicing.models import Invoice, InvoiceRequest
 from invoicing.service import RESERVE_S, InvoiceService
 from invoicing.settings import Settings
@@ -40,7 +40,10 @@ class FakeStore:
 
 
 class ClosedCircuit:
+    calls = 0
+
     def call(self, create: Callable[[], Invoice]) -> Invoice:
+        self.calls += 1
         return create()
 
 
@@ -62,9 +65,16 @@ class FakeProvider:
         return INVOICE
 
 
-def create(store: FakeStore, provider: FakeProvider, *, lambda_s: float = 28.0, **fields: Any) -> Invoice:
+def create(
+    store: FakeStore,
+    provider: FakeProvider,
+    *,
+    lambda_s: float = 28.0,
+    circuit: ClosedCircuit | None = None,
+    **fields: Any,
+) -> Invoice:
     request = InvoiceRequest.model_validate({"amount": 100, **fields})
-    service = InvoiceService(SETTINGS, store, None, ClosedCircuit(), provider)  # type: ignore[arg-type]
+    service = InvoiceService(SETTINGS, store, None, circuit or ClosedCircuit(), provider)  # type: ignore[arg-type]
     return service.create(request, None, lambda_deadline_s=time.monotonic() + lambda_s).invoice
 
 
@@ -113,6 +123,13 @@ def test_the_secret_is_not_read_again_when_that_could_outlast_the_lambda() -> No
     assert store.read_again_calls == 0
 
 
+def test_a_lambda_that_is_nearly_over_calls_nobody_and_blames_not_the_provider() -> None:
+    provider, circuit = FakeProvider(), ClosedCircuit()
+    with pytest.raises(ProviderUnavailable):
+        create(FakeStore(), provider, lambda_s=RESERVE_S + 0.5, circuit=circuit)
+    assert (provider.keys, circuit.calls) == ([], 0)
+
+
 def test_an_unknown_outcome_is_never_tried_again() -> None:
     provider = FakeProvider(failure=OutcomeUnknown())
     with pytest.raises(OutcomeUnknown):
@@ -120,7 +137,7 @@ def test_an_unknown_outcome_is_never_tried_again() -> None:
     assert provider.keys == ["old"]
 
 
-@pytest.mark.parametrize(("lambda_s", "allowed_s"), [(28.0, 20.0), (10.0, 5.0), (6.0, 1.0)])
+@pytest.mark.parametrize(("lambda_s", "allowed_s"), [(28.0, 20.0), (10.0, 5.0), (6.5, 1.5)])
 def test_the_provider_has_its_timeout_or_what_lambda_leaves_less_a_reserve(lambda_s: float, allowed_s: float) -> None:
     provider = FakeProvider()
     before_s = time.monotonic()
