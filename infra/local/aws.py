@@ -53,20 +53,7 @@ class Gate:
         self._lock = threading.Lock()
         self._calls: Counter[str] = Counter()
         self._errors: dict[str, list[str]] = {}
-        self._server = LoopbackServer(port, _GateHandler, self)
-
-    @property
-    def url(self) -> str:
-        """Where the service is, for those that are to find it."""
-        return self._server.url
-
-    def start(self) -> None:
-        """Comes back after ``stop``, with all that the service knew."""
-        self._server.start()
-
-    def stop(self) -> None:
-        """Refuses connections and cuts those that are open."""
-        self._server.stop()
+        self.server = LoopbackServer(port, _GateHandler, self)
 
     def fail(self, operation: str, error: str = "ThrottlingException", times: int = 1) -> None:
         """Answers the next ``times`` requests for an operation with an error, for example ``UpdateItem``."""

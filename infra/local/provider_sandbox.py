@@ -102,20 +102,7 @@ class Sandbox:
     def __init__(self, *, api_key: str, shop_id: str, port: int = 0) -> None:
         self._state = State(api_key, shop_id)
         self._lock = threading.Lock()
-        self._server = LoopbackServer(port, _Handler, self)
-
-    @property
-    def url(self) -> str:
-        """Where the API and the pay pages are."""
-        return self._server.url
-
-    def start(self) -> None:
-        """Comes back after ``stop``, on the same port and with all that it knew."""
-        self._server.start()
-
-    def stop(self) -> None:
-        """Refuses connections and cuts those that are open."""
-        self._server.stop()
+        self.server = LoopbackServer(port, _Handler, self)
 
     def misbehave(self, fault: str, *, times: int = 1, value: float = 0, retry_after: str | None = None) -> None:
         """Adds a fault for the next ``times`` requests to create.
@@ -161,7 +148,7 @@ class Sandbox:
             self._state.invoices[invoice_id] = {**request, "status_invoice": "created"}
         return 200, {
             "status": "success",
-            "pay_url": f"{self.url}/pay/{invoice_id}",
+            "pay_url": f"{self.server.url}/pay/{invoice_id}",
             "currency": "BTC",
             "invoice_id": invoice_id,
         }
@@ -225,10 +212,10 @@ class _Handler(BaseHTTPRequestHandler):
                 headers = {"Retry-After": fault.retry_after} if fault.retry_after else {}
                 self._reply(int(fault.value), {"status": "error", "error": "told to"}, headers)
             case Fault("redirect"):
-                self._reply(302, {}, {"Location": f"{self.sandbox.url}/pay/ELSEWHERE"})
+                self._reply(302, {}, {"Location": f"{self.sandbox.server.url}/pay/ELSEWHERE"})
             case Fault("slow"):
                 answer = self.sandbox._create(authorization, request)
-                self.sandbox._server.stopped.wait(fault.value)
+                self.sandbox.server.stopped.wait(fault.value)
                 self._reply(*answer)
             case _:
                 self._answer(fault.name if fault else "", *self.sandbox._create(authorization, request))
@@ -301,7 +288,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _trickle(self, content: bytes, at_once: int) -> None:
         self.wfile.write(content[:at_once])
         for byte in content[at_once:]:
-            if self.sandbox._server.stopped.wait(1):
+            if self.sandbox.server.stopped.wait(1):
                 return
             self.wfile.write(bytes([byte]))
 

@@ -121,20 +121,20 @@ class LocalStack:
             self._credentials = ("local-api-key", "local-shop")
             api_key, shop_id = self._credentials
             self.provider = Sandbox(api_key=api_key, shop_id=shop_id, port=provider_port)
-            self._cleanup.callback(self.provider.stop)
-            parameters |= {"ProviderUrl": self.provider.url, "PayUrl": self.provider.url}
+            self._cleanup.callback(self.provider.server.stop)
+            parameters |= {"ProviderUrl": self.provider.server.url, "PayUrl": self.provider.server.url}
 
         moto = Moto(moto_port)
         self._cleanup.callback(moto.stop)
         self.secrets, self.table = Gate(moto.url, secrets_port), Gate(moto.url, table_port)
-        self._cleanup.callback(self.secrets.stop)
-        self._cleanup.callback(self.table.stop)
+        self._cleanup.callback(self.secrets.server.stop)
+        self._cleanup.callback(self.table.server.stop)
         pool = EmulatorPool(
             size=self._options.sandboxes,
             python=_RUNTIME_PYTHON,
             environment={
-                "AWS_ENDPOINT_URL_DYNAMODB": self.table.url,
-                "AWS_ENDPOINT_URL_SECRETS_MANAGER": self.secrets.url,
+                "AWS_ENDPOINT_URL_DYNAMODB": self.table.server.url,
+                "AWS_ENDPOINT_URL_SECRETS_MANAGER": self.secrets.server.url,
                 **self._options.environment,
             },
             log=self._log,
@@ -170,10 +170,10 @@ class LocalStack:
             invoice_url=f"http://127.0.0.1:{self._serve(gateway, api_port)}{route.path}",
             lambda_url=f"http://127.0.0.1:{self._serve(invoke, lambda_port)}",
             function_name=f"{_FUNCTION}:live",
-            provider_url=self.provider.url if self.provider else None,
-            secrets_url=self.secrets.url,
+            provider_url=self.provider.server.url if self.provider else None,
+            secrets_url=self.secrets.server.url,
             secret_id=self._secret_id,
-            table_url=self.table.url,
+            table_url=self.table.server.url,
             table_name=table_name,
             control_url=f"http://127.0.0.1:{control.server_port}",
         )
@@ -189,26 +189,26 @@ class LocalStack:
     def _orders(self) -> dict[str, Callable[..., None]]:
         orders: dict[str, Callable[..., None]] = {
             "/secrets/fill": self.fill_secret,
-            "/secrets/stop": self.secrets.stop,
-            "/secrets/start": self.secrets.start,
+            "/secrets/stop": self.secrets.server.stop,
+            "/secrets/start": self.secrets.server.start,
             "/table/fail": self.table.fail,
             "/table/forget": self.table.forget,
-            "/table/stop": self.table.stop,
-            "/table/start": self.table.start,
+            "/table/stop": self.table.server.stop,
+            "/table/start": self.table.server.start,
         }
         if self.provider:
             orders |= {
                 "/provider/faults": self.provider.misbehave,
                 "/provider/rotate": self.provider.rotate,
                 "/provider/forget": self.provider.forget,
-                "/provider/stop": self.provider.stop,
-                "/provider/start": self.provider.start,
+                "/provider/stop": self.provider.server.stop,
+                "/provider/start": self.provider.server.start,
             }
         return orders
 
     def fill_secret(self, secret_string: str) -> None:
         """Does what the owner does after the first deployment."""
-        client = boto3.client("secretsmanager", endpoint_url=self.secrets.url)
+        client = boto3.client("secretsmanager", endpoint_url=self.secrets.server.url)
         client.put_secret_value(SecretId=self._secret_id, SecretString=secret_string)
 
     def _serve(self, service: Any, port: int) -> int:
