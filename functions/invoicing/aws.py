@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 # The longest that a call may take: two attempts and the back-off between them, at most 1 s in standard mode.
 SECRETS_LIMIT_S = 7.0
-TABLE_LIMIT_S = 4.0
+TABLE_LIMIT_S = 3.0
 _SECRETS = Config(connect_timeout=1, read_timeout=2, retries={"total_max_attempts": 2, "mode": "standard"})
-_TABLE = Config(connect_timeout=0.5, read_timeout=1, retries={"total_max_attempts": 2, "mode": "standard"})
+_TABLE = Config(connect_timeout=0.5, read_timeout=0.5, retries={"total_max_attempts": 2, "mode": "standard"})
 
 
 @functools.cache

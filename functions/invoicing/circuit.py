@@ -18,13 +18,7 @@ from aws_lambda_powertools.utilities.circuit_breaker import (
 from aws_lambda_powertools.utilities.circuit_breaker.persistence import CircuitBreakerDynamoDBPersistence
 from botocore.exceptions import BotoCoreError, ClientError
 
-from invoicing.errors import (
-    InvoiceRejected,
-    InvoicingError,
-    OutcomeUnknown,
-    ProviderCredentialsRejected,
-    ProviderUnavailable,
-)
+from invoicing.errors import InvoicingError, OutcomeUnknown, ProviderUnavailable
 from invoicing.models import Invoice
 from invoicing.observability import CIRCUIT_CLOSED, CIRCUIT_OPENED, logger, metrics
 
@@ -39,8 +33,9 @@ STATE_CACHE_S = 5
 class ProviderCircuit:
     """Lets calls through while the provider answers; one probe finds out when it is back.
 
-    A run of ``FAILURE_THRESHOLD`` outcomes *not created* or *unknown* in one sandbox opens the circuit for all. A
-    refused request or key is an answer: the provider is alive.
+    A run of ``FAILURE_THRESHOLD`` outcomes *not created* or *unknown* in one sandbox opens the circuit for all. What
+    the provider says about one request (400, 401, any other 4xx, a redirect) is an answer: it is alive, and no caller
+    can shut the others out with a request of that kind.
 
     Args:
         table_name: A DynamoDB table with the string key ``id``.
@@ -71,12 +66,14 @@ class ProviderCircuit:
             ProviderUnavailable: The circuit is open; ``create`` was not called.
         """
 
-        # A refusal is returned, not raised: an exception that the breaker does not count would leave a probe undecided.
+        # An answer is returned, not raised: an exception that the breaker does not count leaves a probe undecided.
         def answer() -> Invoice | InvoicingError:
             try:
                 return create()
-            except (InvoiceRejected, ProviderCredentialsRejected) as refusal:
-                return refusal
+            except InvoicingError as error:
+                if error.answered:
+                    return error
+                raise
 
         try:
             outcome: Invoice | InvoicingError = self._guard(answer)()

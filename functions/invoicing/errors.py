@@ -32,6 +32,7 @@ class InvoicingError(Exception):
         fields: For bad input, the fields at fault.
         retry_after_s: Whole seconds to wait before the request is sent again, when the provider said so.
         repeatable: Whether we may try again ourselves, within the same call.
+        answered: Whether the provider answered this very request, and so is well: no reason to open the circuit.
     """
 
     code: ClassVar[str]
@@ -50,12 +51,14 @@ class InvoicingError(Exception):
         fields: Sequence[FieldError] = (),
         retry_after_s: int | None = None,
         repeatable: bool = False,
+        answered: bool = False,
     ) -> None:
         super().__init__(self.code)
         self.reason = reason
         self.fields = tuple(fields)
         self.retry_after_s = retry_after_s
         self.repeatable = repeatable
+        self.answered = answered
 
     def problem(self, request_id: str) -> dict[str, Any]:
         """Returns the problem details object (RFC 9457, section 3) that a caller gets.

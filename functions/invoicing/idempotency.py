@@ -6,6 +6,7 @@ too: an invoice whose link nobody ever received cannot be paid, and the buyer mu
 
 import hashlib
 import json
+import uuid
 from collections.abc import Callable
 from decimal import Decimal
 from types import SimpleNamespace
@@ -19,14 +20,16 @@ from aws_lambda_powertools.utilities.idempotency import (
 from aws_lambda_powertools.utilities.idempotency.exceptions import (
     IdempotencyAlreadyInProgressError,
     IdempotencyInconsistentStateError,
+    IdempotencyItemAlreadyExistsError,
     IdempotencyPersistenceLayerError,
     IdempotencyValidationError,
 )
+from aws_lambda_powertools.utilities.idempotency.persistence.datarecord import DataRecord
 from aws_lambda_powertools.utilities.idempotency.serialization.custom_dict import CustomDictSerializer
 
 from invoicing.errors import IdempotencyKeyReused, InvoiceInProgress, ProviderUnavailable
 from invoicing.models import Invoice, InvoiceRequest, encode_json_object, parse_json_object
-from invoicing.observability import INVOICE_REPLAYED, RECORD_LOST, logger, metrics
+from invoicing.observability import INVOICE_REPLAYED, KEY_NOT_RELEASED, RECORD_LOST, logger, metrics
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -65,6 +68,36 @@ _AS_TEXT = CustomDictSerializer(
 )
 
 
+class _ClaimingStore(DynamoDBPersistenceLayer):
+    """The library's store, which knows its own claim again.
+
+    botocore sends a claim once more when the answer to it was lost. The library then finds the key taken, by itself,
+    and would tell the caller for the rest of the Lambda timeout that the request is running.
+    """
+
+    def __init__(self, table_name: str, client: "DynamoDBClient") -> None:
+        super().__init__(table_name, boto3_client=client)
+        self._claim: str | None = None
+        # The stubs know only handlers that return nothing; this event takes new parameters.
+        client.meta.events.register("provide-client-params.dynamodb.PutItem", self._sign)  # type: ignore[arg-type]
+
+    def _sign(self, params: dict[str, Any], **_: object) -> dict[str, Any] | None:
+        if self._claim is None:  # another user of the client: the circuit breaker
+            return None
+        return {**params, "Item": {**params["Item"], "claim": {"S": self._claim}}}
+
+    def _put_record(self, data_record: DataRecord) -> None:
+        self._claim = uuid.uuid4().hex
+        try:
+            super()._put_record(data_record)
+        except IdempotencyItemAlreadyExistsError as error:
+            answer = getattr(error.__cause__, "response", {})
+            if answer.get("Item", {}).get("claim", {}).get("S") != self._claim:
+                raise
+        finally:
+            self._claim = None
+
+
 class InvoiceRecords:
     """The table of keys.
 
@@ -74,7 +107,7 @@ class InvoiceRecords:
     """
 
     def __init__(self, table_name: str, client: "DynamoDBClient") -> None:
-        self._store = DynamoDBPersistenceLayer(table_name, boto3_client=client)
+        self._store = _ClaimingStore(table_name, client)
         self._config = IdempotencyConfig(
             event_key_jmespath="key",
             payload_validation_jmespath="request",
@@ -149,12 +182,14 @@ class InvoiceRecords:
 def _in_spite_of(error: Exception, created: list[Invoice], failed: list[Exception]) -> Invoice:
     """Returns or raises what the provider call came to, although the table failed afterwards."""
     reason = f"table not reached: {type(error.__cause__).__name__}"
-    if not created and not failed:
+    if failed:
+        logger.warning("idempotency key not released", reason=reason)
+        metrics.add_metric(KEY_NOT_RELEASED, "Count", 1)
+        raise failed[0] from None
+    if not created:
         raise ProviderUnavailable(reason) from None
     logger.error("idempotency record lost", reason=reason)
     metrics.add_metric(RECORD_LOST, "Count", 1)
-    if failed:
-        raise failed[0] from None
     return created[0]
 
 

@@ -15,6 +15,7 @@ metrics = Metrics(namespace="CryptoCloudInvoices", service=_SERVICE)
 INVOICE_CREATED = "InvoiceCreated"
 INVOICE_REPLAYED = "InvoiceReplayed"
 RECORD_LOST = "RecordLost"
+KEY_NOT_RELEASED = "KeyNotReleased"
 CIRCUIT_OPENED = "CircuitOpened"
 CIRCUIT_CLOSED = "CircuitClosed"
 PROVIDER_LATENCY = "ProviderLatency"

@@ -74,22 +74,23 @@ def judge(reply: Reply, pay_origin: Origin) -> Invoice:
         InvoiceRejected: Not created, for good.
         ProviderCredentialsRejected: Not created, the key is wrong.
         ProviderUnavailable: Not created, now.
-        OutcomeUnknown: Anything else: only the codes that the provider documents say "not created".
+        OutcomeUnknown: Anything else: of no other code is it known that nothing was created.
     """
     match reply.status:
         case 200:
             return _invoice_in(reply, pay_origin)
         case 400:
-            raise InvoiceRejected("provider answered 400")
+            raise InvoiceRejected("provider answered 400", answered=True)
         case 401:
-            raise ProviderCredentialsRejected("provider answered 401")
+            raise ProviderCredentialsRejected("provider answered 401", answered=True)
         case 406 | 429 | 503:
             raise ProviderUnavailable(
                 f"provider answered {reply.status}",
                 retry_after_s=_parse_retry_after_s(reply.retry_after),
                 repeatable=True,
             )
-    raise OutcomeUnknown(f"provider answered {reply.status}")
+    # A redirect or a 4xx is about this request, and anybody can send one that gets it.
+    raise OutcomeUnknown(f"provider answered {reply.status}", answered=reply.status < 500)
 
 
 def _invoice_in(reply: Reply, pay_origin: Origin) -> Invoice:
@@ -185,8 +186,10 @@ class Provider:
         self._wall_clock = wall_clock
         self._used_at_s = 0.0
         self._api_url = urlsplit(settings.cryptocloud_api_url)
-        # It asks for TLS 1.2 or later and checks certificate and host name.
-        self._tls = ssl.create_default_context() if self._api_url.scheme == "https" else None
+        self._tls: ssl.SSLContext | None = None
+        if self._api_url.scheme == "https":
+            self._tls = ssl.create_default_context()  # checks certificate and host name
+            self._tls.minimum_version = ssl.TLSVersion.TLSv1_2
         self._connection: HTTPConnection | None = None
 
     def create_invoice(self, request: InvoiceRequest, credentials: Credentials, *, deadline_s: float) -> Invoice:

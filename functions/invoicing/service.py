@@ -12,8 +12,9 @@ from invoicing.observability import INVOICE_CREATED, logger, metrics
 from invoicing.provider import MIN_ATTEMPT_S, Provider
 from invoicing.settings import Settings
 
-# Kept back from the time that Lambda leaves: completing the record, answering, flushing logs and metrics.
-RESERVE_S = TABLE_LIMIT_S + 1.0
+# Kept back from the time that Lambda leaves: writing the circuit's state, completing the record, answering, flushing
+# logs and metrics.
+RESERVE_S = 2 * TABLE_LIMIT_S + 1.0
 
 
 class InvoiceService:
@@ -89,33 +90,55 @@ class InvoiceService:
         if request.shop_id not in (None, credentials.shop_id):
             raise InvalidRequest(fields=[FieldError("/shop_id", "must be left out or be the shop of this service")])
 
-        deadline_s = min(time.monotonic() + self._settings.provider_timeout, lambda_deadline_s - RESERVE_S)
+        latest_s = lambda_deadline_s - RESERVE_S
+        budget = _Budget(self._settings.provider_timeout)
         try:
-            invoice = self._call_provider(request, credentials, deadline_s)
+            invoice = self._call_provider(request, credentials, budget, latest_s)
         except ProviderCredentialsRejected:
-            if lambda_deadline_s - RESERVE_S - time.monotonic() < SECRETS_LIMIT_S:
+            if latest_s - time.monotonic() < SECRETS_LIMIT_S:
                 raise
             rotated = self._credentials.read_again()
             if rotated == credentials:
                 raise
-            invoice = self._call_provider(request, rotated, deadline_s)
+            invoice = self._call_provider(request, rotated, budget, latest_s)
 
         logger.info("invoice created", invoice_id=invoice.invoice_id)
         metrics.add_metric(INVOICE_CREATED, "Count", 1)
         return invoice
 
-    def _call_provider(self, request: InvoiceRequest, credentials: Credentials, deadline_s: float) -> Invoice:
-        if deadline_s - time.monotonic() < MIN_ATTEMPT_S:
+    def _call_provider(
+        self, request: InvoiceRequest, credentials: Credentials, budget: "_Budget", latest_s: float
+    ) -> Invoice:
+        if min(budget.left_s, latest_s - time.monotonic()) < MIN_ATTEMPT_S:
             # Said here and not by the provider's client: it is no failure of the provider that should open the circuit.
             raise ProviderUnavailable("no time left for a call to the provider")
-        return self._circuit.call(
-            lambda: self._provider.create_invoice(request, credentials, deadline_s=deadline_s),
-        )
+
+        # The provider's time runs only while it is called: not while the circuit's state or the secret is read.
+        def create() -> Invoice:
+            with budget:
+                deadline_s = min(time.monotonic() + budget.left_s, latest_s)
+                return self._provider.create_invoice(request, credentials, deadline_s=deadline_s)
+
+        return self._circuit.call(create)
 
     def _check_amount(self, request: InvoiceRequest) -> None:
         low, high = self._settings.min_amount, self._settings.max_amount
         if not low <= request.amount <= high:
             raise InvalidRequest(fields=[FieldError("/amount", f"must be from {low:f} to {high:f}")])
+
+
+class _Budget:
+    """The seconds that the provider has for one invoice, spent within ``with`` blocks."""
+
+    def __init__(self, left_s: float) -> None:
+        self.left_s = left_s
+        self._started_s = 0.0
+
+    def __enter__(self) -> None:
+        self._started_s = time.monotonic()
+
+    def __exit__(self, *_: object) -> None:
+        self.left_s -= time.monotonic() - self._started_s
 
 
 def _without_email(order_id: str | None) -> str | None:

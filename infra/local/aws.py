@@ -56,7 +56,13 @@ class Gate:
         self.server = LoopbackServer(port, _GateHandler, self)
 
     def fail(self, operation: str, error: str = "ThrottlingException", times: int = 1) -> None:
-        """Answers the next ``times`` requests for an operation with an error, for example ``UpdateItem``."""
+        """Fails the next ``times`` requests for an operation, for example ``UpdateItem``.
+
+        Args:
+            operation: The operation's name.
+            error: The error that it answers with; ``lost`` does what was asked for and answers nothing.
+            times: How many requests.
+        """
         with self._lock:
             self._errors.setdefault(operation, []).extend([error] * times)
 
@@ -71,16 +77,16 @@ class Gate:
         with self._lock:
             return dict(self._calls)
 
-    def _answer(self, path: str, headers: Mapping[str, str], body: bytes) -> tuple[int, bytes]:
+    def _answer(self, path: str, headers: Mapping[str, str], body: bytes) -> tuple[int, bytes] | None:
         operation = headers.get("X-Amz-Target", "").rpartition(".")[2]
         with self._lock:
             self._calls[operation] += 1
             errors = self._errors.get(operation)
             error = errors.pop(0) if errors else None
-        if error:
+        if error and error != "lost":
             return 400, f'{{"__type": "{error}", "message": "told to"}}'.encode()
         response = self._http.request("POST", self._upstream + path, body=body, headers=headers, retries=False)
-        return response.status, response.data
+        return None if error else (response.status, response.data)
 
 
 class _GateHandler(BaseHTTPRequestHandler):
@@ -93,7 +99,11 @@ class _GateHandler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         gate: Gate = self.server.owner
-        status, answer = gate._answer(self.path, dict(self.headers), body)
+        reply = gate._answer(self.path, dict(self.headers), body)
+        if reply is None:
+            self.close_connection = True
+            return
+        status, answer = reply
         self.send_response(status)
         self.send_header("Content-Type", "application/x-amz-json-1.0")
         self.send_header("Content-Length", str(len(answer)))

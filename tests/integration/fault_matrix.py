@@ -55,7 +55,7 @@ class Fault:
         name: What goes wrong.
         code: The error code that the caller hears; empty for an invoice.
         calls: Requests to create that the provider saw.
-        key_is_free: Whether the same key may be used for another request afterwards.
+        key: What becomes of the key: ``FREE``, ``KEPT`` or ``HELD``.
         invoices: Invoices that exist at the provider afterwards.
         arrange: Makes it go wrong.
         mend: Makes it right again.
@@ -65,60 +65,62 @@ class Fault:
     name: str
     code: str
     calls: int
-    key_is_free: bool
+    key: str
     invoices: int
     arrange: Callable[[Stack], None] = _nothing
     mend: Callable[[Stack], None] = _nothing
     options: dict[str, Any] = field(default_factory=dict)
 
 
+FREE, KEPT, HELD = "free", "stands for this invoice", "taken until the Lambda timeout, then free"
 UNAVAILABLE, UNKNOWN = "provider_unavailable", "outcome_unknown"
 
 FAULTS = [
-    Fault("connection refused", UNAVAILABLE, 0, True, 0, _tell("/provider/stop"), _tell("/provider/start")),
+    Fault("connection refused", UNAVAILABLE, 0, FREE, 0, _tell("/provider/stop"), _tell("/provider/start")),
     Fault(
-        "name of the provider not found", UNAVAILABLE, 0, True, 0,
+        "name of the provider not found", UNAVAILABLE, 0, FREE, 0,
         options={"parameters": {"ProviderUrl": "https://provider.invalid", "ProviderTimeout": "4"}},
     ),
-    Fault("idle connection cut by the provider", "", 1, False, 1, _stale_connection),
-    Fault("reset before the request is answered", UNKNOWN, 1, True, 0, _provider("refuse")),
-    Fault("closed without an answer", UNKNOWN, 1, True, 1, _provider("close_early")),
-    Fault("reset in the middle of the answer", UNKNOWN, 1, True, 1, _provider("reset")),
-    Fault("no answer", UNKNOWN, 1, True, 1, _provider("slow", value=30)),
-    Fault("a slow answer, in time", "", 1, False, 1, _provider("slow", value=0.5)),
-    Fault("an answer of a byte a second", UNKNOWN, 1, True, 1, _provider("trickle_head")),
-    Fault("a body of a byte a second", UNKNOWN, 1, True, 1, _provider("trickle")),
-    Fault("200 with half of the JSON", UNKNOWN, 1, True, 1, _provider("truncated")),
-    Fault("200 with an HTML page", UNKNOWN, 1, True, 1, _provider("html")),
-    Fault("200 with JSON as text/plain", UNKNOWN, 1, True, 1, _provider("plain_text")),
-    Fault("200 with more than 64 KiB", UNKNOWN, 1, True, 1, _provider("huge")),
-    Fault("200 with a gzip bomb", UNKNOWN, 1, True, 1, _provider("gzip_bomb")),
-    Fault("200 without `pay_url`", UNKNOWN, 1, True, 1, _provider("no_pay_url")),
-    Fault("200 with a `pay_url` of another site", UNKNOWN, 1, True, 1, _provider("foreign")),
-    Fault("302", UNKNOWN, 1, True, 0, _provider("redirect")),
-    Fault("400", "invoice_rejected", 1, True, 0, _provider("status", value=400)),
-    Fault("401, the secret unchanged", "provider_credentials_rejected", 1, True, 0, _provider("status", value=401)),
-    Fault("401, the secret rotated meanwhile", "", 2, False, 1, _rotate, options={"sandboxes": 1}),
-    Fault("403", UNKNOWN, 1, True, 0, _provider("status", value=403)),
-    Fault("406 once", "", 2, False, 1, _provider("status", value=406)),
-    Fault("406 for ever", UNAVAILABLE, 3, True, 0, _provider("status", value=406, times=3)),
-    Fault("429 once", "", 2, False, 1, _provider("status", value=429)),
-    Fault("429 once, `Retry-After: 1`", "", 2, False, 1, _provider("status", value=429, retry_after="1")),
-    Fault("429, `Retry-After: 60`", UNAVAILABLE, 1, True, 0, _provider("status", value=429, retry_after="60")),
-    Fault("500", UNKNOWN, 1, True, 0, _provider("status", value=500)),
-    Fault("502", UNKNOWN, 1, True, 0, _provider("status", value=502)),
-    Fault("503 once", "", 2, False, 1, _provider("status", value=503)),
-    Fault("503 for ever", UNAVAILABLE, 3, True, 0, _provider("status", value=503, times=3)),
-    Fault("504", UNKNOWN, 1, True, 0, _provider("status", value=504)),
+    Fault("idle connection cut by the provider", "", 1, KEPT, 1, _stale_connection),
+    Fault("reset before the request is answered", UNKNOWN, 1, FREE, 0, _provider("refuse")),
+    Fault("closed without an answer", UNKNOWN, 1, FREE, 1, _provider("close_early")),
+    Fault("reset in the middle of the answer", UNKNOWN, 1, FREE, 1, _provider("reset")),
+    Fault("no answer", UNKNOWN, 1, FREE, 1, _provider("slow", value=30)),
+    Fault("a slow answer, in time", "", 1, KEPT, 1, _provider("slow", value=0.5)),
+    Fault("an answer of a byte a second", UNKNOWN, 1, FREE, 1, _provider("trickle_head")),
+    Fault("a body of a byte a second", UNKNOWN, 1, FREE, 1, _provider("trickle")),
+    Fault("200 with half of the JSON", UNKNOWN, 1, FREE, 1, _provider("truncated")),
+    Fault("200 with an HTML page", UNKNOWN, 1, FREE, 1, _provider("html")),
+    Fault("200 with JSON as text/plain", UNKNOWN, 1, FREE, 1, _provider("plain_text")),
+    Fault("200 with more than 64 KiB", UNKNOWN, 1, FREE, 1, _provider("huge")),
+    Fault("200 with a gzip bomb", UNKNOWN, 1, FREE, 1, _provider("gzip_bomb")),
+    Fault("200 without `pay_url`", UNKNOWN, 1, FREE, 1, _provider("no_pay_url")),
+    Fault("200 with a `pay_url` of another site", UNKNOWN, 1, FREE, 1, _provider("foreign")),
+    Fault("302", UNKNOWN, 1, FREE, 0, _provider("redirect")),
+    Fault("400", "invoice_rejected", 1, FREE, 0, _provider("status", value=400)),
+    Fault("401, the secret unchanged", "provider_credentials_rejected", 1, FREE, 0, _provider("status", value=401)),
+    Fault("401, the secret rotated meanwhile", "", 2, KEPT, 1, _rotate, options={"sandboxes": 1}),
+    Fault("403", UNKNOWN, 1, FREE, 0, _provider("status", value=403)),
+    Fault("406 once", "", 2, KEPT, 1, _provider("status", value=406)),
+    Fault("406 for ever", UNAVAILABLE, 3, FREE, 0, _provider("status", value=406, times=3)),
+    Fault("429 once", "", 2, KEPT, 1, _provider("status", value=429)),
+    Fault("429 once, `Retry-After: 1`", "", 2, KEPT, 1, _provider("status", value=429, retry_after="1")),
+    Fault("429, `Retry-After: 60`", UNAVAILABLE, 1, FREE, 0, _provider("status", value=429, retry_after="60")),
+    Fault("500", UNKNOWN, 1, FREE, 0, _provider("status", value=500)),
+    Fault("502", UNKNOWN, 1, FREE, 0, _provider("status", value=502)),
+    Fault("503 once", "", 2, KEPT, 1, _provider("status", value=503)),
+    Fault("503 for ever", UNAVAILABLE, 3, FREE, 0, _provider("status", value=503, times=3)),
+    Fault("504", UNKNOWN, 1, FREE, 0, _provider("status", value=504)),
     Fault(
-        "Secrets Manager down when the sandbox starts", UNAVAILABLE, 0, True, 0,
+        "Secrets Manager down when the sandbox starts", UNAVAILABLE, 0, FREE, 0,
         _tell("/secrets/stop"), _tell("/secrets/start"), {"sandboxes": 1},
     ),
-    Fault("Secrets Manager down later", "", 1, False, 1, _secret_read_before, options={"sandboxes": 1}),
-    Fault("table down before the call", UNAVAILABLE, 0, True, 0, _tell("/table/stop"), _tell("/table/start")),
-    Fault("table throttled once", "", 1, False, 1, _tell("/table/fail", operation="PutItem")),
-    Fault("table throttled for ever", UNAVAILABLE, 0, True, 0, _tell("/table/fail", operation="PutItem", times=2)),
-    Fault("table fails after the call", "", 1, False, 1, _tell("/table/fail", operation="UpdateItem", times=2)),
+    Fault("Secrets Manager down later", "", 1, KEPT, 1, _secret_read_before, options={"sandboxes": 1}),
+    Fault("table down before the call", UNAVAILABLE, 0, FREE, 0, _tell("/table/stop"), _tell("/table/start")),
+    Fault("table throttled once", "", 1, KEPT, 1, _tell("/table/fail", operation="PutItem")),
+    Fault("table throttled for ever", UNAVAILABLE, 0, FREE, 0, _tell("/table/fail", operation="PutItem", times=2)),
+    Fault("table's answer to the claim lost", "", 1, KEPT, 1, _tell("/table/fail", operation="PutItem", error="lost")),
+    Fault("table fails after the call", "", 1, HELD, 1, _tell("/table/fail", operation="UpdateItem", times=2)),
 ]  # fmt: skip
 
 
@@ -130,7 +132,7 @@ def as_markdown() -> str:
     ]
     rows += [
         f"| {fault.name} | {f'`{fault.code}`' if fault.code else 'the invoice'} | {fault.calls} | {fault.invoices} "
-        f"| {'free' if fault.key_is_free else 'stands for this invoice'} |"
+        f"| {fault.key} |"
         for fault in FAULTS
     ]
     return "\n".join(rows)

@@ -36,6 +36,14 @@ def test_the_circuit_opens_refuses_at_once_and_closes_after_one_probe(start_stac
     assert '"message":"circuit closed"' in stack.log_text()
 
 
+def test_no_caller_can_shut_the_others_out_with_requests_that_the_provider_refuses(start_stack) -> None:
+    stack = start_stack(sandboxes=1)
+    for code in (400, 401, 403, 404, 422, 302) * 2:
+        stack.misbehave("status", value=code)
+        stack.post({"amount": 1})
+    assert stack.post({"amount": 1}).status == 200
+
+
 def test_one_sandbox_that_opens_the_circuit_opens_it_for_all(start_stack) -> None:
     stack = start_stack(sandboxes=1)
     stack.table.put_item(

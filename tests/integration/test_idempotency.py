@@ -144,7 +144,19 @@ def test_a_created_invoice_is_delivered_although_its_record_is_lost(stack, fresh
 def test_a_failure_is_told_as_it_was_although_the_key_could_not_be_released(stack, fresh) -> None:
     stack.tell("/table/fail", operation="DeleteItem", times=2)
     stack.misbehave("status", value=400)
+    log_before = len(stack.log_text())
     assert stack.post({"amount": 1}, key=fresh).payload["code"] == "invoice_rejected"
+    names = {name for metric in metrics_in(stack.log_text()[log_before:]) for name in metric}
+    assert "KeyNotReleased" in names
+    assert "RecordLost" not in names
+
+
+def test_a_claim_whose_answer_was_lost_is_known_again_and_a_strangers_is_not(stack, fresh) -> None:
+    stack.tell("/table/fail", operation="PutItem", error="lost")
+    first = stack.post({"amount": 1}, key=fresh)
+    assert first.status == 200
+    assert stack.post({"amount": 1}, key=fresh).payload == first.payload
+    assert len(stack.seen()["calls"]) == 1
 
 
 def test_replays_and_unknown_outcomes_leave_what_reconciling_needs(stack, fresh) -> None:

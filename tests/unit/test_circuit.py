@@ -1,7 +1,7 @@
 """The circuit breaker: what counts, one probe, and a store that is down stops no traffic."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import boto3
 import pytest
@@ -27,9 +27,20 @@ class Table:
 
     def __init__(self) -> None:
         client = boto3.client("dynamodb", region_name="eu-west-1", aws_access_key_id="x", aws_secret_access_key="x")
-        self.expects = Stubber(client)
-        self.expects.activate()
+        self.calls: list[str] = []
+        self.announced: list[str] = []
+        # The library swallows most failures of its store, the stub's complaint about a call too many among them.
+        client.meta.events.register("before-parameter-build.dynamodb", self._note)
+        self._stub = Stubber(client)
+        self._stub.activate()
         self.circuit = ProviderCircuit("table", client)
+
+    def _note(self, event_name: str, **_: object) -> None:
+        self.calls.append(event_name.rpartition(".")[2])
+
+    def refuses(self, operation: str, code: str) -> None:
+        self.announced.append({"get_item": "GetItem", "put_item": "PutItem"}[operation])
+        self._stub.add_client_error(operation, code)
 
     def holds(self, state: str | None, opened_s_ago: float = 0) -> None:
         item = {
@@ -38,7 +49,8 @@ class Table:
             "failure_count": {"N": "3"},
             "opened_at": {"N": str(int(time.time() - opened_s_ago))},
         }
-        self.expects.add_response("get_item", {"Item": item} if state else {})
+        self.announced.append("GetItem")
+        self._stub.add_response("get_item", {"Item": item} if state else {})
 
     def takes(self, operation: str, state: str) -> None:
         if operation == "put_item":
@@ -53,14 +65,17 @@ class Table:
                 "Key": KEY,
                 **dict.fromkeys(("UpdateExpression", "ExpressionAttributeNames", "ExpressionAttributeValues"), ANY),
             }
-        self.expects.add_response(operation, {}, expected)
+        self.announced.append({"put_item": "PutItem", "update_item": "UpdateItem"}[operation])
+        self._stub.add_response(operation, {}, expected)
 
 
 @pytest.fixture
-def table(monkeypatch: pytest.MonkeyPatch) -> Table:
+def table(monkeypatch: pytest.MonkeyPatch) -> Iterator[Table]:
     for counters in ("_LOCAL_FAILURES", "_LOCAL_SUCCESSES", "_LAST_OBSERVED_STATE"):
         monkeypatch.setattr(base, counters, {})
-    return Table()
+    table = Table()
+    yield table
+    assert table.calls == table.announced
 
 
 def raising(error: InvoicingError) -> Callable[[], Invoice]:
@@ -84,10 +99,16 @@ def test_a_run_of_failures_opens_the_circuit_and_callers_hear_so_at_once(table: 
     with pytest.raises(ProviderUnavailable) as refusal:
         table.circuit.call(never)
     assert 0 < (refusal.value.retry_after_s or 0) <= RECOVERY_TIMEOUT_S
-    table.expects.assert_no_pending_responses()
 
 
-@pytest.mark.parametrize("answer", [InvoiceRejected(), ProviderCredentialsRejected()])
+ANSWERS = [
+    InvoiceRejected(answered=True),
+    ProviderCredentialsRejected(answered=True),
+    OutcomeUnknown("provider answered 403", answered=True),
+]
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
 def test_a_refusal_is_an_answer_and_never_opens_the_circuit(table: Table, answer: InvoicingError) -> None:
     table.holds(None)
     for _ in range(FAILURE_THRESHOLD * 3):
@@ -105,7 +126,7 @@ def test_a_success_ends_a_run_of_failures(table: Table) -> None:
         assert table.circuit.call(lambda: INVOICE) == INVOICE
 
 
-@pytest.mark.parametrize("answer", [None, InvoiceRejected()])
+@pytest.mark.parametrize("answer", [None, *ANSWERS])
 def test_one_probe_that_is_answered_closes_the_circuit(table: Table, answer: InvoicingError | None) -> None:
     table.holds("OPEN", opened_s_ago=RECOVERY_TIMEOUT_S + 1)
     table.takes("put_item", "HALF_OPEN")
@@ -115,7 +136,7 @@ def test_one_probe_that_is_answered_closes_the_circuit(table: Table, answer: Inv
             table.circuit.call(raising(answer))
     else:
         assert table.circuit.call(lambda: INVOICE) == INVOICE
-    table.expects.assert_no_pending_responses()
+    assert table.calls == table.announced
     assert table.circuit.call(lambda: INVOICE) == INVOICE
 
 
@@ -131,20 +152,20 @@ def test_a_probe_that_fails_opens_it_again(table: Table) -> None:
 
 def test_who_does_not_win_the_probe_waits(table: Table) -> None:
     table.holds("OPEN", opened_s_ago=RECOVERY_TIMEOUT_S + 1)
-    table.expects.add_client_error("put_item", "ConditionalCheckFailedException")
+    table.refuses("put_item", "ConditionalCheckFailedException")
     with pytest.raises(ProviderUnavailable) as refusal:
         table.circuit.call(never)
     assert refusal.value.retry_after_s == 1
 
 
 def test_a_store_that_cannot_be_read_stops_no_traffic(table: Table) -> None:
-    table.expects.add_client_error("get_item", "ThrottlingException")
+    table.refuses("get_item", "ThrottlingException")
     assert table.circuit.call(lambda: INVOICE) == INVOICE
 
 
 def test_a_store_that_fails_at_the_election_stops_no_traffic(table: Table) -> None:
     table.holds("OPEN", opened_s_ago=RECOVERY_TIMEOUT_S + 1)
-    table.expects.add_client_error("put_item", "ThrottlingException")
+    table.refuses("put_item", "ThrottlingException")
     assert table.circuit.call(lambda: INVOICE) == INVOICE
 
 
@@ -152,4 +173,3 @@ def test_healthy_traffic_reads_the_state_once_a_cache_period(table: Table) -> No
     table.holds(None)  # a second read would have no response
     for _ in range(50):
         assert table.circuit.call(lambda: INVOICE) == INVOICE
-    table.expects.assert_no_pending_responses()

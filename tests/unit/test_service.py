@@ -106,7 +106,8 @@ def test_a_rotated_key_costs_no_invoice() -> None:
     provider = FakeProvider(valid=NEW)
     assert create(FakeStore(OLD, after_reading_again=NEW), provider) == INVOICE
     assert provider.keys == ["old", "new"]
-    assert len(set(provider.deadlines_s)) == 1
+    # Both calls have one timeout together.
+    assert provider.deadlines_s[1] - provider.deadlines_s[0] < 0.2
 
 
 def test_a_refused_key_that_did_not_change_is_not_tried_again() -> None:
@@ -137,7 +138,7 @@ def test_an_unknown_outcome_is_never_tried_again() -> None:
     assert provider.keys == ["old"]
 
 
-@pytest.mark.parametrize(("lambda_s", "allowed_s"), [(28.0, 20.0), (10.0, 5.0), (6.5, 1.5)])
+@pytest.mark.parametrize(("lambda_s", "allowed_s"), [(28.0, 20.0), (10.0, 3.0), (8.5, 1.5)])
 def test_the_provider_has_its_timeout_or_what_lambda_leaves_less_a_reserve(lambda_s: float, allowed_s: float) -> None:
     provider = FakeProvider()
     before_s = time.monotonic()

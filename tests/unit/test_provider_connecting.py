@@ -1,6 +1,7 @@
-"""A resolver that hangs is given up in time: nothing was sent, and nothing is sent later."""
+"""The provider's client before it connects: the TLS that it asks for, and a resolver that hangs."""
 
 import socket
+import ssl
 import threading
 import time
 
@@ -12,6 +13,14 @@ from invoicing.errors import ProviderUnavailable
 from invoicing.models import InvoiceRequest
 from invoicing.provider import Provider
 from invoicing.settings import Settings
+
+
+def test_tls_is_1_2_or_later_and_checks_who_answers() -> None:
+    tls = Provider(Settings(cryptocloud_secret_arn="arn", idempotency_table="table"))._tls
+    assert tls is not None
+    assert tls.minimum_version == ssl.TLSVersion.TLSv1_2
+    assert tls.check_hostname
+    assert tls.verify_mode == ssl.CERT_REQUIRED
 
 
 def test_a_hanging_resolver_does_not_outlast_the_connect_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
