@@ -124,6 +124,31 @@ def test_the_secret_is_not_read_again_when_that_could_outlast_the_lambda() -> No
     assert store.read_again_calls == 0
 
 
+def test_both_calls_share_the_providers_time_and_reading_the_secret_does_not_spend_it(monkeypatch) -> None:
+    class Clock:
+        now_s = 0.0
+
+        def monotonic(self) -> float:
+            return self.now_s
+
+    class SlowProvider(FakeProvider):
+        def create_invoice(self, request: InvoiceRequest, credentials: Credentials, *, deadline_s: float) -> Invoice:
+            allowed_s.append(deadline_s - clock.now_s)
+            clock.now_s += 15
+            return super().create_invoice(request, credentials, deadline_s=deadline_s)
+
+    class SlowStore(FakeStore):
+        def read_again(self) -> Credentials:
+            clock.now_s += 3
+            return super().read_again()
+
+    clock, allowed_s = Clock(), []
+    monkeypatch.setattr("invoicing.service.time", clock)
+    monkeypatch.setattr(f"{__name__}.time", clock)
+    assert create(SlowStore(OLD, after_reading_again=NEW), SlowProvider(valid=NEW), lambda_s=60.0) == INVOICE
+    assert allowed_s == [20.0, 5.0]
+
+
 def test_a_lambda_that_is_nearly_over_calls_nobody_and_blames_not_the_provider() -> None:
     provider, circuit = FakeProvider(), ClosedCircuit()
     with pytest.raises(ProviderUnavailable):
