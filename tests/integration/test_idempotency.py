@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from invoicing.idempotency import IdempotencyKey
-from tests.integration.conftest import API_KEY, EMAIL, NO_CIRCUIT
+from tests.integration.conftest import API_KEY, EMAIL, NO_CIRCUIT, PROVIDER_TIMEOUT_S
 from tests.integration.test_main_job import metrics_in
 
 
@@ -60,7 +60,8 @@ def test_a_twin_of_a_running_request_is_told_to_wait(stack, fresh) -> None:
         (lambda: stack.post({"amount": 1}, key=fresh), lambda answer: answer.payload.get("code")),
         (lambda: stack.invoke({"amount": 1, "idempotency_key": fresh}), lambda answer: answer.error_type),
     ):
-        stack.misbehave("slow", value=1)
+        # Long enough for the twin to find the first still running, although its sandbox may have to start first.
+        stack.misbehave("slow", value=PROVIDER_TIMEOUT_S - 0.5)
         calls_before = len(stack.seen()["calls"])
         with ThreadPoolExecutor(1) as caller:
             running = caller.submit(create)
