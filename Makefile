@@ -23,6 +23,8 @@ DEV := .venv
 LOCAL := .venv-local
 RUNTIME := .venv-lambda
 SAM := $(LOCAL)/bin/sam
+# For what needs no account: SAM would look for the user's profile all the same.
+SAM_OFFLINE := env -u AWS_PROFILE -u AWS_DEFAULT_PROFILE $(SAM)
 
 # What the local stack runs: the artifact of `sam build`, for this machine's kind of processor.
 MACHINE_ARCH := $(if $(filter arm64 aarch64,$(shell uname -m)),arm64,x86_64)
@@ -51,7 +53,7 @@ lint: $(DEV)/ready $(LOCAL)/ready ## Check format, style, types and the template
 	@$(DEV)/bin/ruff format --check .
 	@$(DEV)/bin/ruff check .
 	@$(DEV)/bin/mypy functions
-	@env -u AWS_PROFILE $(SAM) validate --lint --region us-east-1
+	@$(SAM_OFFLINE) validate --lint --region us-east-1
 
 .PHONY: format
 format: $(DEV)/ready ## Format the code
@@ -100,7 +102,7 @@ $(ARTIFACT): $(SOURCES) | $(LOCAL)/ready
 	@echo "Building the function for this machine ($(MACHINE_ARCH)) ..."
 	@mkdir -p .aws-sam
 	@LAMBDA_ARCH=$(MACHINE_ARCH) PYTHON="$(abspath $(LOCAL))/bin/python" \
-		$(SAM) build --build-dir $(dir $@) > $(BUILD_LOG) 2>&1 || { cat $(BUILD_LOG) >&2; exit 1; }
+		$(SAM_OFFLINE) build --build-dir $(dir $@) > $(BUILD_LOG) 2>&1 || { cat $(BUILD_LOG) >&2; exit 1; }
 	@touch $@
 
 # Makes the virtual environment $(1) from the lock files $(2). As root on Debian it installs Python 3.13 itself, if
