@@ -18,7 +18,7 @@ def main() -> int:
     """Runs one command; returns the exit status."""
     arguments = _parser().parse_args()
     # A polite `kill`, or closing the terminal, ends the stack as Ctrl-C does: with everything that it started.
-    for polite in (signal.SIGTERM, signal.SIGHUP):
+    for polite in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(polite, signal.default_int_handler)
     try:
         return {"demo": _demo, "run": _run, "serve": _serve}[arguments.command](arguments)
