@@ -226,10 +226,11 @@ class Provider:
             raise ProviderUnavailable("no time left for a call to the provider")
         connection = self._usable_connection() or self._connect(min(_CONNECT_TIMEOUT_S, deadline_s - started_s))
         try:
-            if deadline_s - time.monotonic() < _MIN_ANSWER_S:
+            left_s = deadline_s - time.monotonic()
+            if left_s < _MIN_ANSWER_S:
                 raise ProviderUnavailable("no time left after connecting to the provider")
-            with _hung_up_at(deadline_s, connection):
-                reply = _talk(connection, body, headers, deadline_s - time.monotonic())
+            with _hung_up_after(left_s, connection):
+                reply = _talk(connection, body, headers, left_s)
             invoice = judge(reply, self._pay_origin)
         except InvoicingError:
             # Only a connection whose last reply was whole and believed is used again: on any other, what comes next may
@@ -298,9 +299,9 @@ def _talk(connection: HTTPConnection, body: bytes, headers: Mapping[str, str], t
 
 
 @contextlib.contextmanager
-def _hung_up_at(deadline_s: float, connection: HTTPConnection) -> Iterator[None]:
+def _hung_up_after(left_s: float, connection: HTTPConnection) -> Iterator[None]:
     # A socket's timeout starts anew with every byte: a reply that trickles would outlast any of them.
-    hang_up = threading.Timer(deadline_s - time.monotonic(), _shut_down, [connection.sock])
+    hang_up = threading.Timer(left_s, _shut_down, [connection.sock])
     hang_up.daemon = True
     hang_up.start()
     try:
