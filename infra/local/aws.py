@@ -49,8 +49,11 @@ class Gate:
 
     def __init__(self, upstream: str, port: int) -> None:
         self._upstream = upstream
-        self._http = urllib3.PoolManager(maxsize=64)
+        self._http = urllib3.PoolManager()
         self._lock = threading.Lock()
+        # A conditional write is atomic on DynamoDB. moto checks and writes in two steps, in a thread a request: two
+        # claims of one key could both succeed.
+        self._one_at_a_time = threading.Lock()
         self._calls: Counter[str] = Counter()
         self._errors: dict[str, list[str]] = {}
         self.server = LoopbackServer(port, _GateHandler, self)
@@ -85,7 +88,8 @@ class Gate:
             error = errors.pop(0) if errors else None
         if error and error != "lost":
             return 400, f'{{"__type": "{error}", "message": "told to"}}'.encode()
-        response = self._http.request("POST", self._upstream + path, body=body, headers=headers, retries=False)
+        with self._one_at_a_time:
+            response = self._http.request("POST", self._upstream + path, body=body, headers=headers, retries=False)
         return None if error else (response.status, response.data)
 
 
