@@ -9,9 +9,7 @@ import json
 import os
 import platform
 import queue
-import socket
 import subprocess
-from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
@@ -21,12 +19,14 @@ import urllib3
 from samcli.lib.utils.stream_writer import StreamWriter
 from samcli.local.lambdafn.config import FunctionConfig
 
+from infra.local.loopback import reserve_port
+
 _MACHINE = "arm64" if platform.machine() in ("arm64", "aarch64") else "x86_64"
 _EMULATOR = Path(samcli.__file__).parent / "local" / "rapid" / f"aws-lambda-rie-{_MACHINE}"
 _INVOKE_PATH = "/2015-03-31/functions/function/invocations"
 _STOP_TIMEOUT_S = 5
-# The process needs a moment to listen; only connecting is tried again.
-_UNTIL_LISTENING = urllib3.Retry(connect=12, read=0, backoff_factor=0.01, backoff_max=0.5)
+# The process needs a moment to listen, on a busy machine some seconds; only connecting is tried again.
+_UNTIL_LISTENING = urllib3.Retry(connect=30, read=0, backoff_factor=0.01, backoff_max=0.5)
 
 
 class Emulator:
@@ -40,7 +40,8 @@ class Emulator:
     """
 
     def __init__(self, config: FunctionConfig, python: Path, environment: Mapping[str, str], log: TextIO) -> None:
-        invoke_port, runtime_port = _free_ports(2)
+        self._reservations = [reserve_port(), reserve_port()]
+        invoke_port, runtime_port = (reservation.getsockname()[1] for reservation in self._reservations)
         self._url = f"http://127.0.0.1:{invoke_port}{_INVOKE_PATH}"
         self._http = urllib3.PoolManager(retries=_UNTIL_LISTENING)
         self._process = subprocess.Popen(
@@ -82,6 +83,8 @@ class Emulator:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        for reservation in self._reservations:
+            reservation.close()
 
 
 class EmulatorPool:
@@ -94,7 +97,8 @@ class EmulatorPool:
         self._python = python
         self._environment = environment
         self._log = log
-        self._slots: defaultdict[str, queue.LifoQueue[Emulator | None]] = defaultdict(lambda: _empty_slots(size))
+        self._size = size
+        self._slots: dict[str, queue.LifoQueue[Emulator | None]] = {}
         self._running: set[Emulator] = set()
         self._stopped = False
 
@@ -108,7 +112,7 @@ class EmulatorPool:
             event: JSON text.
             stdout: Where the answer is written to, in the form that SAM CLI reads.
         """
-        slots = self._slots[function_config.full_path]
+        slots = self._slots.setdefault(function_config.full_path, _empty_slots(self._size))
         sandbox = slots.get()
         healthy = False
         try:
@@ -162,12 +166,3 @@ def _as_sam_reads_it(answer: bytes) -> tuple[str, bool]:
 
 def _function_error(error_type: str, message: str) -> str:
     return json.dumps({"errorType": error_type, "errorMessage": message})
-
-
-def _free_ports(count: int) -> list[int]:
-    with_ports = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    try:
-        return [server.getsockname()[1] for server in with_ports]
-    finally:
-        for server in with_ports:
-            server.close()

@@ -7,6 +7,29 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 
+def reserve_port(port: int = 0) -> socket.socket:
+    """Returns a socket that keeps a port, until it is closed, for a server of this process or of another one.
+
+    A free port that is only looked up may be gone when the server binds it: any connection out may have got it. A bound
+    socket that does not listen prevents that, and servers set SO_REUSEADDR, which lets them listen on its port
+    (https://man7.org/linux/man-pages/man7/socket.7.html).
+
+    Args:
+        port: 0 takes a free one.
+
+    Raises:
+        OSError: The port is in use.
+    """
+    reservation = socket.socket()
+    try:
+        reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        reservation.bind(("127.0.0.1", port))
+    except BaseException:
+        reservation.close()
+        raise
+    return reservation
+
+
 class LoopbackServer:
     """Serves in threads of its own.
 

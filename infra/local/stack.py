@@ -4,7 +4,6 @@ import contextlib
 import json
 import logging
 import os
-import socket
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -24,6 +23,7 @@ from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 from infra.local.aws import Gate, Moto
 from infra.local.control import ControlServer
 from infra.local.emulator import EmulatorPool
+from infra.local.loopback import reserve_port
 from infra.local.provider_sandbox import Sandbox
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -227,15 +227,15 @@ class LocalStack:
 
     def _ports(self) -> list[int]:
         first = self._options.first_port
-        ports = [first + offset if first else 0 for offset in range(7)]
-        with contextlib.ExitStack() as probes:
-            try:
-                servers = [probes.enter_context(socket.create_server(("127.0.0.1", port))) for port in ports]
-            except (OSError, OverflowError):
-                raise PortTaken(
-                    f"One of the ports {first} to {first + 6} is not free: stop what uses it, or `make run PORT=4000`."
-                ) from None
-            return [server.getsockname()[1] for server in servers]
+        try:
+            reservations = [
+                self._cleanup.enter_context(reserve_port(first + offset if first else 0)) for offset in range(7)
+            ]
+        except (OSError, OverflowError):
+            raise PortTaken(
+                f"One of the ports {first} to {first + 6} is not free: stop what uses it, or `make run PORT=4000`."
+            ) from None
+        return [reservation.getsockname()[1] for reservation in reservations]
 
 
 class _RequestHandler(WSGIRequestHandler):

@@ -148,8 +148,7 @@ class Stack:
         return self._log.read_text()
 
 
-@pytest.fixture(scope="session")
-def start_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Stack]]:
+def _start_stacks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Stack]]:
     """Starts a stack with ``infra.local.stack.Options``; each is stopped, and its log searched, at the end."""
     with ExitStack() as cleanup:
 
@@ -171,6 +170,10 @@ def start_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[.
         yield start
 
 
+start_stack = pytest.fixture(_start_stacks)  # until the end of the test
+start_lasting_stack = pytest.fixture(_start_stacks, scope="session")  # until the end of all tests
+
+
 def _stop(process: subprocess.Popen[str], log: Path) -> None:
     try:
         process.communicate(timeout=_STOP_TIMEOUT_S)  # closes its standard input, which ends it
@@ -184,9 +187,9 @@ def _stop(process: subprocess.Popen[str], log: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def shared_stack(start_stack: Callable[..., Stack]) -> Stack:
+def shared_stack(start_lasting_stack: Callable[..., Stack]) -> Stack:
     """The stack that most tests share; the provider has ``PROVIDER_TIMEOUT_S`` for an invoice."""
-    return start_stack(parameters={"ProviderTimeout": str(PROVIDER_TIMEOUT_S)}, environment=NO_CIRCUIT)
+    return start_lasting_stack(parameters={"ProviderTimeout": str(PROVIDER_TIMEOUT_S)}, environment=NO_CIRCUIT)
 
 
 @pytest.fixture

@@ -87,8 +87,8 @@ def test_a_key_that_is_running_is_the_same_error_by_both_ways_in(stack, way_in, 
 
 
 @pytest.fixture(scope="module", params=SET_UP)
-def set_up_for(request, start_stack) -> tuple[str, Stack]:
-    return request.param, start_stack(**SET_UP[request.param])
+def set_up_for(request, start_lasting_stack) -> tuple[str, Stack]:
+    return request.param, start_lasting_stack(**SET_UP[request.param])
 
 
 def test_an_error_of_the_set_up_is_the_same_by_both_ways_in(set_up_for, way_in) -> None:

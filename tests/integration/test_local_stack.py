@@ -2,11 +2,13 @@
 
 import os
 import signal
+import socket
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from infra.local.loopback import reserve_port
 from tests.integration.conftest import Stack
 
 TEMPLATE = Path(__file__).parent / "misbehaving_function" / "template.yaml"
@@ -78,6 +80,14 @@ def test_an_order_that_makes_no_sense_is_refused_with_the_reason(stack, order, c
     reply = stack._http.request("POST", f"{stack.endpoints['control_url']}/provider/faults", json=order)
     assert reply.status == 400
     assert complaint in reply.json()["error"]
+
+
+def test_a_reserved_port_is_for_one_server_to_listen_on() -> None:
+    with reserve_port() as reservation:
+        port = reservation.getsockname()[1]
+        for _ in range(2):  # a server comes back on its port after an outage
+            with socket.create_server(("127.0.0.1", port)), pytest.raises(OSError, match="in use"):
+                reserve_port(port)
 
 
 def descendants(pid: int) -> dict[int, str]:
