@@ -9,6 +9,7 @@ import http.client
 import math
 import random
 import re
+import signal
 import socket
 import ssl
 import threading
@@ -300,14 +301,16 @@ def _talk(connection: HTTPConnection, body: bytes, headers: Mapping[str, str], t
 
 @contextlib.contextmanager
 def _hung_up_after(left_s: float, connection: HTTPConnection) -> Iterator[None]:
-    # A socket's timeout starts anew with every byte: a reply that trickles would outlast any of them.
-    hang_up = threading.Timer(left_s, _shut_down, [connection.sock])
-    hang_up.daemon = True
-    hang_up.start()
+    # A socket's timeout starts anew with every byte: a reply that trickles would outlast any of them. A signal ends it,
+    # not a thread, which would have to be started for each request. Signals need the main thread; the runtime client
+    # calls handlers there.
+    sock = connection.sock
+    signal.signal(signal.SIGALRM, lambda *_: _shut_down(sock))
+    signal.setitimer(signal.ITIMER_REAL, left_s)
     try:
         yield
     finally:
-        hang_up.cancel()
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _shut_down(sock: socket.socket) -> None:

@@ -12,7 +12,7 @@ import urllib3
 
 from infra.local.loopback import LoopbackServer
 
-_UNTIL_LISTENING = urllib3.Retry(connect=20, read=0, backoff_factor=0.05, backoff_max=0.5)
+_UNTIL_LISTENING = urllib3.Retry(connect=60, read=0, backoff_factor=0.05, backoff_max=0.5)
 
 
 class Moto:

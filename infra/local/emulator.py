@@ -26,7 +26,7 @@ _EMULATOR = Path(samcli.__file__).parent / "local" / "rapid" / f"aws-lambda-rie-
 _INVOKE_PATH = "/2015-03-31/functions/function/invocations"
 _STOP_TIMEOUT_S = 5
 # The process needs a moment to listen, on a busy machine some seconds; only connecting is tried again.
-_UNTIL_LISTENING = urllib3.Retry(connect=30, read=0, backoff_factor=0.01, backoff_max=0.5)
+_UNTIL_LISTENING = urllib3.Retry(connect=60, read=0, backoff_factor=0.01, backoff_max=0.5)
 
 
 class Emulator:
