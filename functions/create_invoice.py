@@ -6,14 +6,11 @@ import json
 import re
 import time
 import traceback
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
-from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
-from aws_lambda_powertools.event_handler.openapi.exceptions import RequestValidationError
-from aws_lambda_powertools.event_handler.openapi.params import Body
 from aws_lambda_powertools.logging import correlation_paths
-from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
-from pydantic import ValidationError
+from aws_lambda_powertools.utilities.parser import ValidationError, parse
 
 from invoicing.errors import (
     FieldError,
@@ -27,7 +24,6 @@ from invoicing.errors import (
 from invoicing.idempotency import Delivery, IdempotencyKey
 from invoicing.models import (
     DirectInvoiceRequest,
-    Invoice,
     InvoiceRequest,
     encode_json_object,
     invalid_request,
@@ -41,11 +37,8 @@ from invoicing.settings import load_settings
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-_PATH = "/v1/invoice/create"
 _MAX_BODY_BYTES = 16 * 1024
 _JSON_MEDIA_TYPE = re.compile(r"\s*application/json\s*(;|$)", re.IGNORECASE)
-
-app = APIGatewayHttpResolver(enable_validation=True, json_body_deserializer=parse_json_object, debug=False)
 
 
 @logger.inject_lambda_context(correlation_id_path=correlation_paths.API_GATEWAY_HTTP, log_event=False, clear_state=True)
@@ -61,56 +54,31 @@ def lambda_handler(event: Any, context: "LambdaContext") -> dict[str, Any]:
     return _answer_direct(event, context)
 
 
-@app.post(
-    _PATH,
-    responses={200: {"description": "The invoice", "content": {"application/json": {"model": Invoice}}}},
-)
-def create_over_http(request: Annotated[InvoiceRequest, Body()]) -> Response[str]:
-    """Create an invoice."""
-    delivery = _create(request, app.context["idempotency_key"], app.lambda_context)
-    headers = _headers(app.lambda_context) | ({"Idempotent-Replayed": "true"} if delivery.replayed else {})
-    # A string: the resolver's own serializer writes a Decimal as a string.
-    return Response(200, "application/json", encode_json_object(delivery.invoice.payload()), headers)
-
-
-@app.exception_handler(RequestValidationError)  # type: ignore[untyped-decorator]
-def _refuse_fields(error: RequestValidationError) -> Response[str]:
-    raise invalid_request([{**fault, "loc": fault["loc"][1:]} for fault in error.errors()])
-
-
 def _answer_http(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]:
+    headers = {"Cache-Control": "no-store", "X-Request-Id": context.aws_request_id}
     try:
-        app.append_context(idempotency_key=_admit(APIGatewayProxyEventV2(event)))  # type: ignore[no-untyped-call]
-        return app.resolve(_routed(event), context)
+        request, key = _read_http(event)
+        delivery = _create(request, key, context)
+        if delivery.replayed:
+            headers["Idempotent-Replayed"] = "true"
+        return _response(200, "application/json", headers, encode_json_object(delivery.invoice.payload()))
     except Exception as exception:
         error = _as_outcome(exception)
-    headers = {"Content-Type": "application/problem+json", **_headers(context)}
     if retry_after_s := error.retry_after_s or error.default_retry_after_s:
         headers["Retry-After"] = str(retry_after_s)
-    body = json.dumps(error.problem(context.aws_request_id))
-    return {"statusCode": error.http_status, "headers": headers, "body": body}
+    problem = json.dumps(error.problem(context.aws_request_id))
+    return _response(error.http_status, "application/problem+json", headers, problem)
 
 
-def _routed(event: dict[str, Any]) -> dict[str, Any]:
-    """Returns the event as the resolver needs it, whatever the caller's letters look like.
-
-    API Gateway has matched the route already; a custom domain's mapping may still stand in the path. The content type
-    is the one header that the resolver looks at, and it compares by letter; no other header goes further than this.
-    """
-    http = {**event["requestContext"].get("http", {}), "method": "POST"}
-    return {
-        **event,
-        "rawPath": _PATH,
-        "headers": {"content-type": "application/json"},
-        "requestContext": {**event["requestContext"], "http": http, "stage": "$default"},
-    }
+def _response(status: int, media_type: str, headers: Mapping[str, str], body: str) -> dict[str, Any]:
+    # https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html
+    return {"statusCode": status, "headers": {"Content-Type": media_type, **headers}, "body": body}
 
 
 def _answer_direct(event: Any, context: "LambdaContext") -> dict[str, Any]:
     try:
-        request = DirectInvoiceRequest.model_validate(event)
-        key = request.idempotency_key or request.order_id
-        delivery = _create(request, IdempotencyKey("direct", key) if key else None, context)
+        request, key = _read_direct(event)
+        delivery = _create(request, key, context)
         # The runtime encodes a Decimal as an exact number.
         return delivery.invoice.payload()
     except Exception as exception:
@@ -118,28 +86,40 @@ def _answer_direct(event: Any, context: "LambdaContext") -> dict[str, Any]:
     raise error.for_direct_caller(context.aws_request_id) from None
 
 
-def _admit(event: APIGatewayProxyEventV2) -> IdempotencyKey | None:
-    """Returns the request's idempotency key, if it has one.
+def _read_http(event: dict[str, Any]) -> tuple[InvoiceRequest, IdempotencyKey | None]:
+    """Returns what an HTTP request asks for, and its idempotency key if it has one.
 
-    Refuses what need not be parsed for that: a foreign page, another media type, a body too large or not text.
+    What need not be parsed for that is refused first: a foreign page, another media type, a body too large or not text.
     """
-    origin = event.headers.get("origin")
+    headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
+    origin = headers.get("origin")
     if origin is not None and not load_settings().allows_origin(origin):
         raise OriginNotAllowed
-    if not _JSON_MEDIA_TYPE.match(event.headers.get("content-type", "")):
+    if not _JSON_MEDIA_TYPE.match(headers.get("content-type", "")):
         raise UnsupportedMediaType
+    body = event.get("body") or ""
     try:
         # API Gateway passes a body that it does not take for text in base64.
-        body = base64.b64decode(event.body or "") if event.is_base64_encoded else (event.body or "").encode()
-        if len(body) > _MAX_BODY_BYTES:
+        content = base64.b64decode(body) if event.get("isBase64Encoded") else body.encode()
+        if len(content) > _MAX_BODY_BYTES:
             raise PayloadTooLarge
-        body.decode()
+        text = content.decode()
     except ValueError as error:
         raise InvalidRequest(type(error).__name__, fields=[FieldError("", "must be valid JSON in UTF-8")]) from None
-    if not body:
+    if not text:
         raise InvalidRequest(fields=[FieldError("", "must be a JSON object")])
-    header = event.headers.get("idempotency-key")
-    return None if header is None else IdempotencyKey("http", parse_idempotency_key(header))
+    header = headers.get("idempotency-key")
+    key = None if header is None else IdempotencyKey("http", parse_idempotency_key(header))
+    return parse(parse_json_object(text), model=InvoiceRequest), key
+
+
+def _read_direct(event: Any) -> tuple[InvoiceRequest, IdempotencyKey | None]:
+    """Returns what a direct caller asks for, and its idempotency key if it has one."""
+    if not isinstance(event, dict):  # the parser would read a string as JSON
+        raise InvalidRequest(fields=[FieldError("", "must be a JSON object")])
+    request = parse(event, model=DirectInvoiceRequest)
+    key = request.idempotency_key or request.order_id
+    return request, IdempotencyKey("direct", key) if key else None
 
 
 def _create(request: InvoiceRequest, key: IdempotencyKey | None, context: "LambdaContext") -> Delivery:
@@ -163,10 +143,6 @@ def _as_outcome(exception: Exception) -> InvoicingError:
     log("invoice not created", code=error.code, reason=error.reason)
     metrics.add_metric(type(error).__name__, "Count", 1)
     return error
-
-
-def _headers(context: "LambdaContext") -> dict[str, str]:
-    return {"Cache-Control": "no-store", "X-Request-Id": context.aws_request_id}
 
 
 @functools.cache
