@@ -30,7 +30,7 @@ SAM_OFFLINE := env -u AWS_PROFILE -u AWS_DEFAULT_PROFILE $(SAM)
 MACHINE_ARCH := $(if $(filter arm64 aarch64,$(shell uname -m)),arm64,x86_64)
 ARTIFACT := .aws-sam/local/template.yaml
 BUILD_LOG := .aws-sam/local-build.log
-SOURCES := template.yaml requirements.txt functions/Makefile $(shell find functions -name '*.py')
+SOURCES := template.yaml requirements.txt functions/Makefile infra/trim_botocore.py $(shell find functions -name '*.py')
 
 .PHONY: help
 help: ## List the commands
@@ -101,7 +101,7 @@ $(RUNTIME)/ready: infra/local/lambda-runtime.txt
 $(ARTIFACT): $(SOURCES) | $(LOCAL)/ready
 	@echo "Building the function for this machine ($(MACHINE_ARCH)) ..."
 	@mkdir -p .aws-sam
-	@LAMBDA_ARCH=$(MACHINE_ARCH) PYTHON="$(abspath $(LOCAL))/bin/python" \
+	@LAMBDA_ARCH=$(MACHINE_ARCH) TEMPLATE_ARCH=$(MACHINE_ARCH) PYTHON="$(abspath $(LOCAL))/bin/python" \
 		$(SAM_OFFLINE) build --build-dir $(dir $@) > $(BUILD_LOG) 2>&1 || { cat $(BUILD_LOG) >&2; exit 1; }
 	@touch $@
 
