@@ -49,11 +49,12 @@ test: on-linux $(DEV)/ready $(LOCAL)/ready $(RUNTIME)/ready $(ARTIFACT) ## Run a
 	@$(DEV)/bin/python -m pytest
 
 .PHONY: lint
-lint: $(DEV)/ready $(LOCAL)/ready ## Check format, style, types and the template
+lint: $(DEV)/ready $(LOCAL)/ready ## Check format, style, types and the templates
 	@$(DEV)/bin/ruff format --check .
 	@$(DEV)/bin/ruff check .
-	@$(DEV)/bin/mypy functions
+	@$(DEV)/bin/mypy functions examples/caller-lambda/functions
 	@$(SAM_OFFLINE) validate --lint --region us-east-1
+	@$(SAM_OFFLINE) validate --lint --region us-east-1 --template examples/caller-lambda/template.yaml
 
 .PHONY: format
 format: $(DEV)/ready ## Format the code

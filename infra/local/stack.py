@@ -129,15 +129,13 @@ class LocalStack:
         self.secrets, self.table = Gate(moto.url, secrets_port), Gate(moto.url, table_port)
         self._cleanup.callback(self.secrets.server.stop)
         self._cleanup.callback(self.table.server.stop)
+        environment = {
+            "AWS_ENDPOINT_URL_DYNAMODB": self.table.server.url,
+            "AWS_ENDPOINT_URL_SECRETS_MANAGER": self.secrets.server.url,
+            **self._options.environment,
+        }
         pool = EmulatorPool(
-            size=self._options.sandboxes,
-            python=_RUNTIME_PYTHON,
-            environment={
-                "AWS_ENDPOINT_URL_DYNAMODB": self.table.server.url,
-                "AWS_ENDPOINT_URL_SECRETS_MANAGER": self.secrets.server.url,
-                **self._options.environment,
-            },
-            log=self._log,
+            size=self._options.sandboxes, python=_RUNTIME_PYTHON, environment=environment, log=self._log
         )
         template = self._options.template
         stacks, _ = SamLocalStackProvider.get_stacks(
@@ -166,9 +164,11 @@ class LocalStack:
         route = next(route for route in gateway.api.routes if route.function_name == _FUNCTION)
         control = ControlServer(control_port, self._questions(), self._orders())
         self._run(control)
+        lambda_url = f"http://127.0.0.1:{self._serve(invoke, lambda_port)}"
+        environment["AWS_ENDPOINT_URL_LAMBDA"] = lambda_url  # no sandbox has started yet
         self.endpoints = Endpoints(
             invoice_url=f"http://127.0.0.1:{self._serve(gateway, api_port)}{route.path}",
-            lambda_url=f"http://127.0.0.1:{self._serve(invoke, lambda_port)}",
+            lambda_url=lambda_url,
             function_name=f"{_FUNCTION}:live",
             provider_url=self.provider.server.url if self.provider else None,
             secrets_url=self.secrets.server.url,

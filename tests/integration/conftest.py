@@ -73,10 +73,11 @@ class Stack:
         response = self._http.request("POST", self.endpoints["invoice_url"], body=content, headers=all_headers)
         return Answer(response.json(), response.status, response.headers)
 
-    def invoke(self, event: object) -> Answer:
-        """Invokes the alias directly; text goes as it is, anything else as JSON."""
+    def invoke(self, event: object, function: str | None = None) -> Answer:
+        """Invokes the alias, or another function, directly; text goes as it is, anything else as JSON."""
         payload = event if isinstance(event, str) else json.dumps(event)
-        response = self._lambda.invoke(FunctionName=self.endpoints["function_name"], Payload=payload.encode())
+        name = function or self.endpoints["function_name"]
+        response = self._lambda.invoke(FunctionName=name, Payload=payload.encode())
         reply = json.load(response["Payload"])
         error_type = reply.get("errorType") if "FunctionError" in response else None
         return Answer(reply, error_type=error_type)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from invoicing.idempotency import KEY_LIFETIME_S
 from invoicing.service import RESERVE_S
 
 ROOT = Path(__file__).parents[2]
@@ -31,7 +32,7 @@ def resources(template: dict[str, Any], resource_type: str) -> dict[str, dict[st
     return found
 
 
-def test_the_function_may_use_one_secret_one_table_its_logs_and_traces_and_nothing_else(template) -> None:
+def test_the_function_may_use_one_secret_one_table_one_queue_its_logs_and_traces_and_nothing_else(template) -> None:
     roles = resources(template, "AWS::IAM::Role")
     assert list(roles) == ["CreateInvoiceRole"]
     role = roles["CreateInvoiceRole"]
@@ -47,6 +48,7 @@ def test_the_function_may_use_one_secret_one_table_its_logs_and_traces_and_nothi
     assert allowed == [
         ("secretsmanager:GetSecretValue", {"Ref": "ProviderSecret"}),
         *((f"dynamodb:{action}Item", table) for action in ("Delete", "Get", "Put", "Update")),
+        ("sqs:SendMessage", {"Fn::GetAtt": ["FailedEvents", "Arn"]}),
         ("logs:CreateLogStream", logs),
         ("logs:PutLogEvents", logs),
         ("xray:PutTelemetryRecords", "*"),
@@ -88,6 +90,36 @@ def test_the_table_is_kept_restorable_and_forgets_by_itself(template) -> None:
     assert table["TimeToLiveSpecification"] == {"AttributeName": "expiration", "Enabled": True}
     assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
     assert template["Resources"]["IdempotencyTable"]["DeletionPolicy"] == "Retain"
+
+
+def test_an_event_through_the_alias_that_fails_is_kept_with_its_error(template) -> None:
+    [config] = resources(template, "AWS::Lambda::EventInvokeConfig").values()
+    assert config["FunctionName"] == {"Ref": "CreateInvoiceFunction"}
+    [alias] = resources(template, "AWS::Lambda::Alias").values()
+    assert config["Qualifier"] == alias["Name"] == "live"
+    assert config["DestinationConfig"] == {"OnFailure": {"Destination": {"Fn::GetAtt": ["FailedEvents", "Arn"]}}}
+    assert config["MaximumRetryAttempts"] == 2
+    # A retry finds the key of the first attempt.
+    assert config["MaximumEventAgeInSeconds"] < KEY_LIFETIME_S
+
+
+def test_failed_events_are_encrypted_kept_as_long_as_possible_and_only_read_over_tls(template) -> None:
+    [queue] = resources(template, "AWS::SQS::Queue").values()
+    # Not a FIFO queue: Lambda cannot send to one.
+    assert queue == {"MessageRetentionPeriod": 14 * 24 * 60 * 60, "SqsManagedSseEnabled": True}
+    queue_resource = template["Resources"]["FailedEvents"]
+    assert (queue_resource["DeletionPolicy"], queue_resource["UpdateReplacePolicy"]) == ("Retain", "Retain")
+    [policy] = resources(template, "AWS::SQS::QueuePolicy").values()
+    assert policy["Queues"] == [{"Ref": "FailedEvents"}]
+    assert policy["PolicyDocument"]["Statement"] == [
+        {
+            "Effect": "Deny",
+            "Principal": "*",
+            "Action": "sqs:*",
+            "Resource": {"Fn::GetAtt": ["FailedEvents", "Arn"]},
+            "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+        }
+    ]
 
 
 def test_cors_keeps_all_its_properties(template) -> None:
@@ -132,8 +164,10 @@ def test_allowed_origins_are_whole_origins(template, origins: str, accepted: boo
     assert bool(re.fullmatch(template["Parameters"]["AllowedOrigins"]["AllowedPattern"], origins)) is accepted
 
 
-def test_outputs_name_the_url_the_alias_and_the_secret(template) -> None:
-    assert set(template["Outputs"]) == {"InvoiceUrl", "FunctionAliasArn", "SecretArn"}
+def test_outputs_name_what_the_owner_needs_and_the_readme_names_them(template) -> None:
+    assert set(template["Outputs"]) == {"InvoiceUrl", "FunctionAliasArn", "FailedEventsQueueUrl", "SecretArn"}
+    readme = (ROOT / "README.md").read_text()
+    assert [name for name in template["Outputs"] if f"`{name}`" not in readme] == []
 
 
 def test_the_readme_names_every_parameter_and_its_default(template) -> None:

@@ -14,5 +14,5 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     if "exit" in event:
         os._exit(event["exit"])
     if "raise" in event:
-        raise ValueError(event["raise"])
+        raise type(event.get("type", "ValueError"), (Exception,), {})(event["raise"])
     return {"pid": os.getpid(), "calls": calls, "request_id": context.aws_request_id}

@@ -1,0 +1,169 @@
+"""The example for other Lambdas follows the error table and the time limits of the service."""
+
+import copy
+import importlib.util
+import json
+import re
+import subprocess
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import yaml
+
+from invoicing.circuit import RECOVERY_TIMEOUT_S
+from invoicing.errors import ERROR_TABLE
+from invoicing.idempotency import KEY_LIFETIME_S
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "examples" / "caller-lambda"
+DEFINITION: dict[str, Any] = json.loads((EXAMPLE / "create_invoice.asl.json").read_text())
+TASK = DEFINITION["States"]["CreateInvoice"]
+
+RETRYABLE = {error.direct_type for error in ERROR_TABLE if error.direct_type and error.retryable}
+FINAL = {error.direct_type for error in ERROR_TABLE if error.direct_type and not error.retryable}
+# How Lambda reports that the function timed out or its process ended; Step Functions says Lambda.Unknown as well.
+ENDED = {"Lambda.Unknown", "Sandbox.Timedout", "Runtime.ExitError"}
+# https://docs.aws.amazon.com/step-functions/latest/dg/bp-lambda-serviceexception.html
+LAMBDA = {
+    f"Lambda.{name}Exception"
+    for name in ("ClientExecutionTimeout", "Service", "AWSLambda", "SdkClient", "TooManyRequests")
+}
+FUNCTION_TIMEOUT_S = 28
+FUNCTION_STARTS_WITHIN_S = 10  # https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html
+
+
+class _Template(yaml.SafeLoader):
+    """Reads a template with its short forms: ``!Ref Name`` is ``{"!Ref": "Name"}``."""
+
+
+_Template.add_multi_constructor("!", lambda _, tag, node: {f"!{tag}": node.value})
+
+
+def template_of(path: Path) -> dict[str, Any]:
+    return yaml.load(path.read_text(), _Template)
+
+
+@pytest.fixture
+def invoices(monkeypatch) -> ModuleType:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    spec = importlib.util.spec_from_file_location("invoices", EXAMPLE / "functions" / "invoices.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def names(rules: list[dict[str, Any]]) -> list[str]:
+    return [name for rule in rules for name in rule["ErrorEquals"]]
+
+
+def retrier_of(error_type: str) -> dict[str, Any]:
+    [retrier] = [retrier for retrier in TASK["Retry"] if error_type in retrier["ErrorEquals"]]
+    return retrier
+
+
+def waits_s(retrier: dict[str, Any]) -> list[float]:
+    """Returns the longest waits: with full jitter each is anything between nothing and this."""
+    longest_s = retrier.get("MaxDelaySeconds", float("inf"))
+    growing = (retrier["IntervalSeconds"] * retrier["BackoffRate"] ** count for count in range(retrier["MaxAttempts"]))
+    return [min(wait_s, longest_s) for wait_s in growing]
+
+
+def test_the_state_machine_retries_every_retryable_error_and_lambdas_passing_ones_and_no_other() -> None:
+    retried = names(TASK["Retry"])
+    assert sorted(retried) == sorted(RETRYABLE | ENDED | LAMBDA | {"States.Timeout"})
+
+
+def test_the_state_machine_catches_every_error_by_name_and_whatever_else_last() -> None:
+    by_name, others = TASK["Catch"][:-1], TASK["Catch"][-1]
+    assert sorted(names(by_name)) == sorted(names(TASK["Retry"]) + list(FINAL))
+    assert others["ErrorEquals"] == ["States.ALL"]
+    assert {rule["ResultPath"] for rule in TASK["Catch"]} == {"$.error"}
+
+
+def test_state_machine_and_function_say_the_same_of_each_error(invoices) -> None:
+    caught = {name: rule["Next"] for rule in TASK["Catch"] for name in rule["ErrorEquals"]}
+    said = {error_type: kind.__name__ for error_type, kind in invoices.ERRORS.items()}
+    assert said.keys() == RETRYABLE | FINAL | ENDED
+    assert said == {error_type: caught[error_type] for error_type in said}
+    assert {error_type for error_type, kind in said.items() if kind == "TryAgainLater"} == RETRYABLE | ENDED
+    assert caught["States.ALL"] == "ServiceBroken"
+
+
+def test_the_examples_page_says_so_too(invoices) -> None:
+    rows = re.findall(r"^\| `([\w.]+)` \| `(\w+)` \|", (EXAMPLE / "README.md").read_text(), re.MULTILINE)
+    assert dict(rows) == {error_type: kind.__name__ for error_type, kind in invoices.ERRORS.items()}
+
+
+def test_the_waits_outlast_what_they_wait_for() -> None:
+    running = retrier_of("InvoiceInProgress")
+    assert "JitterStrategy" not in running
+    assert sum(waits_s(running)) > FUNCTION_TIMEOUT_S
+    assert retrier_of("Sandbox.Timedout")["IntervalSeconds"] > FUNCTION_TIMEOUT_S
+    # On average, full jitter waits half as long.
+    assert sum(waits_s(retrier_of("ProviderUnavailable"))) / 2 > 4 * RECOVERY_TIMEOUT_S
+    attempts = 1 + sum(retrier["MaxAttempts"] for retrier in TASK["Retry"])
+    longest_s = attempts * TASK["TimeoutSeconds"] + sum(sum(waits_s(retrier)) for retrier in TASK["Retry"])
+    assert longest_s < KEY_LIFETIME_S
+
+
+def test_whoever_waits_for_the_function_waits_long_enough(invoices) -> None:
+    service = template_of(ROOT / "template.yaml")["Resources"]["CreateInvoiceFunction"]["Properties"]
+    assert service["Timeout"] == FUNCTION_TIMEOUT_S
+    longest_s = FUNCTION_TIMEOUT_S + FUNCTION_STARTS_WITHIN_S
+    assert TASK["TimeoutSeconds"] > longest_s
+    config = invoices._lambda.meta.config
+    assert config.read_timeout > longest_s
+    caller = template_of(EXAMPLE / "template.yaml")["Resources"]["PaymentLinkFunction"]["Properties"]
+    assert caller["Timeout"] > config.retries["total_max_attempts"] * config.read_timeout
+    [in_the_readme] = re.findall(r"read_timeout=(\d+)", (ROOT / "README.md").read_text())
+    assert int(in_the_readme) > longest_s
+
+
+def test_the_caller_may_invoke_the_alias_and_nothing_else() -> None:
+    resources = template_of(EXAMPLE / "template.yaml")["Resources"]
+    allowed = {
+        "Effect": "Allow",
+        "Action": "lambda:InvokeFunction",
+        "Resource": {"!Ref": "InvoiceFunctionAliasArn"},
+    }
+    for name in ("PaymentLinkFunction", "PaymentLinkStateMachine"):
+        [policy] = resources[name]["Properties"]["Policies"]
+        assert policy["Statement"] == [allowed]
+
+
+@pytest.mark.parametrize(
+    ("arn", "accepted"),
+    [
+        ("arn:aws:lambda:eu-west-1:123456789012:function:invoices-CreateInvoiceFunction-1a2B:live", True),
+        ("arn:aws-us-gov:lambda:us-gov-west-1:123456789012:function:f:live", True),
+        ("arn:aws:lambda:eu-west-1:123456789012:function:invoices-CreateInvoiceFunction-1a2B", False),
+        ("arn:aws:lambda:eu-west-1:123456789012:function:f:7", False),
+        ("CreateInvoiceFunction:live", False),
+    ],
+)
+def test_the_parameter_is_the_alias(arn, accepted) -> None:
+    parameter = template_of(EXAMPLE / "template.yaml")["Parameters"]["InvoiceFunctionAliasArn"]
+    assert bool(re.search(parameter["AllowedPattern"], arn)) is accepted
+
+
+def lint(definition: dict[str, Any], path: Path) -> str:
+    text = json.dumps(definition).replace("${InvoiceFunctionAliasArn}", "any")
+    properties = {"RoleArn": "arn:aws:iam::123456789012:role/any", "DefinitionString": text}
+    machine = {"Type": "AWS::StepFunctions::StateMachine", "Properties": properties}
+    path.write_text(json.dumps({"Resources": {"Machine": machine}}))
+    return subprocess.run([ROOT / ".venv-local" / "bin" / "cfn-lint", path], capture_output=True, text=True).stdout
+
+
+def test_the_definition_is_well_formed_and_the_linter_would_notice(tmp_path) -> None:
+    # `sam validate --lint` does not look into a definition that is a file of its own.
+    assert lint(DEFINITION, tmp_path / "template.json") == ""
+    wrong = copy.deepcopy(DEFINITION)
+    wrong["States"]["CreateInvoice"]["MaxAttempts"] = 1
+    assert "E3601" in lint(wrong, tmp_path / "template.json")
+
+
+def test_every_next_is_a_state() -> None:
+    following = [rule["Next"] for rule in TASK["Catch"]] + [TASK["Next"], DEFINITION["StartAt"]]
+    assert set(following) == DEFINITION["States"].keys()
