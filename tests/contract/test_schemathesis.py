@@ -31,6 +31,7 @@ BOUNDED = settings(
 def api(document: dict[str, Any], mode: GenerationMode) -> Any:
     schema = schemathesis.openapi.from_dict(document)
     schema.config.generation.update(modes=[mode])
+    schema.config.request_timeout = 60
     # Another method never reaches the function: API Gateway has one route and answers the rest by itself, SAM CLI's
     # gateway otherwise than the real one. tests/unit/test_template.py has the route.
     schema.config.phases.coverage.unexpected_methods = set()
@@ -61,12 +62,14 @@ INVALID = api(DOCUMENT, GenerationMode.NEGATIVE)
 
 
 @pytest.fixture
-def counts(record_property: Callable[[str, object], None]) -> Iterator[dict[int, int]]:
+def counts(request: pytest.FixtureRequest, record_property: Callable[[str, object], None]) -> Iterator[dict[int, int]]:
     """Cases by the status of their replies."""
     counts: dict[int, int] = {}
     record_property("schemathesis", counts)
+    failed_before = request.session.testsfailed
     yield counts
-    assert sum(counts.values()) >= CASES
+    if request.session.testsfailed == failed_before:  # a test that failed has stopped early
+        assert sum(counts.values()) >= CASES
 
 
 @pytest.fixture(scope="module")
