@@ -23,6 +23,9 @@ DEV := .venv
 LOCAL := .venv-local
 RUNTIME := .venv-lambda
 SAM := $(LOCAL)/bin/sam
+# The linter of docs/openapi.yaml, from npm.
+LINTER := infra/openapi-lint
+REDOCLY := REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true $(DEV)/bin/node $(LINTER)/node_modules/@redocly/cli/bin/cli.js
 # For what needs no account: SAM would look for the user's profile all the same.
 SAM_OFFLINE := env -u AWS_PROFILE -u AWS_DEFAULT_PROFILE $(SAM)
 
@@ -49,12 +52,13 @@ test: on-linux $(DEV)/ready $(LOCAL)/ready $(RUNTIME)/ready $(ARTIFACT) ## Run a
 	@$(DEV)/bin/python -m pytest
 
 .PHONY: lint
-lint: $(DEV)/ready $(LOCAL)/ready ## Check format, style, types and the templates
+lint: $(DEV)/ready $(LOCAL)/ready $(LINTER)/node_modules/ready ## Check format, style, types, the templates and the contract
 	@$(DEV)/bin/ruff format --check .
 	@$(DEV)/bin/ruff check .
 	@$(DEV)/bin/mypy functions examples/caller-lambda/functions
 	@$(SAM_OFFLINE) validate --lint --region us-east-1
 	@$(SAM_OFFLINE) validate --lint --region us-east-1 --template examples/caller-lambda/template.yaml
+	@$(REDOCLY) lint docs/openapi.yaml --config $(LINTER)/redocly.yaml
 
 .PHONY: format
 format: $(DEV)/ready ## Format the code
@@ -81,9 +85,13 @@ lock: $(DEV)/ready ## Compile the .in files into the lock files
 docs: $(DEV)/ready ## Print the tested fault matrix into docs/
 	@$(DEV)/bin/python -m tests.integration.fault_matrix
 
+.PHONY: openapi
+openapi: $(DEV)/ready ## Print the contract into docs/openapi.yaml
+	@PYTHONPATH=functions $(DEV)/bin/python -m infra.openapi
+
 .PHONY: clean
 clean: ## Remove everything that the other commands made
-	rm -rf $(DEV) $(LOCAL) $(RUNTIME) .aws-sam .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(DEV) $(LOCAL) $(RUNTIME) $(LINTER)/node_modules .aws-sam .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 .PHONY: on-linux
 on-linux:
@@ -98,6 +106,11 @@ $(LOCAL)/ready: infra/local/requirements.txt
 
 $(RUNTIME)/ready: infra/local/lambda-runtime.txt
 	@$(call make-venv,$(RUNTIME),infra/local/lambda-runtime.txt)
+
+$(LINTER)/node_modules/ready: $(LINTER)/package-lock.json | $(DEV)/ready
+	@echo "Installing the linter of the contract ..."
+	@PATH="$(abspath $(DEV))/bin:$$PATH" npm ci --prefix $(LINTER) --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel error
+	@touch $@
 
 $(ARTIFACT): $(SOURCES) | $(LOCAL)/ready
 	@echo "Building the function for this machine ($(MACHINE_ARCH)) ..."

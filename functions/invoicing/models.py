@@ -23,7 +23,8 @@ from pydantic_core import PydanticCustomError
 from invoicing.errors import FieldError, InvalidRequest
 
 _DECIMAL_STRING = re.compile(r"[0-9]+(\.[0-9]+)?")
-_CONTROL_CHARACTER = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_CONTROL_CHARACTERS = r"\x00-\x08\x0b-\x1f\x7f-\x9f"
+_CONTROL_CHARACTER = re.compile(f"[{_CONTROL_CHARACTERS}]")
 # What <input type="email"> accepts, so that site and function agree:
 # https://html.spec.whatwg.org/multipage/input.html#valid-e-mail-address
 _EMAIL = re.compile(
@@ -82,15 +83,22 @@ def _visible(value: str) -> str:
 Amount = Annotated[
     Decimal,
     BeforeValidator(_exact_amount),
+    # The widest bounds that a deployment can have: those that the template accepts for MinAmount and MaxAmount. Not
+    # multipleOf 0.01: validators that count in binary floats refuse 19.99 by it.
     WithJsonSchema(
         {
             "anyOf": [
-                {"type": "number", "exclusiveMinimum": 0},
-                {"type": "string", "pattern": r"^[0-9]+(\.[0-9]{1,2})?$"},
+                {"type": "number", "minimum": 0.01, "maximum": 999_999_999.99},
+                {"type": "string", "pattern": r"^0*([1-9][0-9]{0,8}(\.[0-9]{1,2})?|0\.(0?[1-9]|[1-9][0-9]))$"},
             ]
         }
     ),
 ]
+# JSON Schema for what ``str.isprintable`` says of Latin-1; its patterns cannot portably say it of all Unicode.
+_PRINTABLE_PATTERN = r"^[^\x00-\x1f\x7f-\xa0\xad]+$"
+
+
+ReplyAmount = Annotated[Decimal | str, WithJsonSchema({"type": ["number", "string"]})]
 
 
 class InvoiceRequest(BaseModel):
@@ -102,19 +110,49 @@ class InvoiceRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
-    amount: Amount = Field(description="Above 0, at most 2 decimals", examples=[100.0, "19.99"])
-    currency: Literal["USD", "RUB", "EUR", "GBP", "UAH"] = "USD"
-    order_id: Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_printable)] | None = None
-    email: Annotated[str, Field(max_length=254), AfterValidator(_email)] | None = None
-    description: Annotated[str, Field(max_length=255), AfterValidator(_no_control_characters)] | None = None
+    amount: Amount = Field(
+        description="A JSON number, or the same as a decimal string: above 0, with at most 2 decimals, and within the "
+        "bounds of the deployment, which are 0.01 and 100000 unless its owner set others. Never rounded."
+    )
+    currency: Literal["USD", "RUB", "EUR", "GBP", "UAH"] = Field(
+        default="USD", description="What the amount is in; CryptoCloud says: for conversion."
+    )
+    order_id: (
+        Annotated[
+            str,
+            Field(min_length=1, max_length=255, json_schema_extra={"pattern": _PRINTABLE_PATTERN}),
+            AfterValidator(_printable),
+        ]
+        | None
+    ) = Field(
+        default=None,
+        description="Your own id of the order, in printable characters of any script: no control or format character, "
+        "and no white space but the plain space.",
+    )
+    email: (
+        Annotated[
+            str, Field(max_length=254, json_schema_extra={"pattern": f"^{_EMAIL.pattern}$"}), AfterValidator(_email)
+        ]
+        | None
+    ) = Field(default=None, description='The buyer\'s e-mail address, as `<input type="email">` takes it.')
+    description: (
+        Annotated[
+            str,
+            Field(max_length=255, json_schema_extra={"pattern": f"^[^{_CONTROL_CHARACTERS}]*$"}),
+            AfterValidator(_no_control_characters),
+        ]
+        | None
+    ) = Field(default=None, description="What is paid for. Of the control characters it may have tab and line feed.")
     shop_id: Annotated[str, Field(max_length=255)] | None = Field(
-        default=None, description="Not needed; if sent, it must be the shop of this service"
+        default=None, description="Not needed. If sent, it must be the shop of the deployment."
     )
 
     @model_validator(mode="before")
     @classmethod
     def _null_is_absent(cls, data: Any) -> Any:
-        return {name: value for name, value in data.items() if value is not None} if isinstance(data, dict) else data
+        if not isinstance(data, dict):
+            return data
+        return {name: value for name, value in data.items() if value is not None or name not in cls.model_fields}
 
 
 class DirectInvoiceRequest(InvoiceRequest):
@@ -133,11 +171,13 @@ class Invoice(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     status: Literal["success"] = "success"
-    pay_url: str
-    currency: str | None = None
-    invoice_id: str
-    amount: Decimal | str | None = None
-    amount_usd: Decimal | str | None = None
+    pay_url: str = Field(
+        description="Where to send the buyer; always of CryptoCloud's pay origin.", json_schema_extra={"format": "uri"}
+    )
+    currency: str | None = Field(default=None, description="A crypto code, not the currency of the request.")
+    invoice_id: str = Field(description="CryptoCloud's id of the invoice.")
+    amount: ReplyAmount | None = Field(default=None, description="As CryptoCloud sent it.")
+    amount_usd: ReplyAmount | None = Field(default=None, description="As CryptoCloud sent it.")
 
     def payload(self) -> dict[str, str | Decimal]:
         """Returns the reply's fields, those that are absent left out."""

@@ -12,12 +12,8 @@ import urllib3
 
 from infra.local.loopback import LoopbackServer
 
-<<<<<<< HEAD
-_UNTIL_LISTENING = urllib3.Retry(connect=60, read=0, backoff_factor=0.05, backoff_max=0.5)
-=======
 # A minute: moto imports much, and the machine may be busy.
 _UNTIL_LISTENING = urllib3.Retry(connect=120, read=0, backoff_factor=0.05, backoff_max=0.5)
->>>>>>> caller
 
 
 class Moto:

@@ -16,6 +16,8 @@ import pytest_socket
 import urllib3
 from botocore.config import Config
 
+from tests.contract.replies import assert_documented
+
 ROOT = Path(__file__).parents[2]
 API_KEY = "local-api-key"
 SHOP_ID = "local-shop"
@@ -65,13 +67,18 @@ class Stack:
         )
 
     def post(self, body: object, headers: dict[str, str] | None = None, *, key: str | None = None) -> Answer:
-        """Posts as a browser does; bytes and text go as they are, anything else as JSON."""
+        """Posts as a browser does; bytes and text go as they are, anything else as JSON.
+
+        Whatever a test provokes, the reply must be one that docs/openapi.yaml promises.
+        """
         content = body if isinstance(body, bytes | str) else json.dumps(body)
         all_headers = {"Content-Type": "application/json", **(headers or {})}
         if key is not None:
             all_headers["Idempotency-Key"] = key
         response = self._http.request("POST", self.endpoints["invoice_url"], body=content, headers=all_headers)
-        return Answer(response.json(), response.status, response.headers)
+        answer = Answer(response.json(), response.status, response.headers)
+        assert_documented(answer.status, answer.headers, answer.payload)
+        return answer
 
     def invoke(self, event: object, function: str | None = None) -> Answer:
         """Invokes the alias, or another function, directly; text goes as it is, anything else as JSON."""

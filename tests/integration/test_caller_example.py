@@ -37,7 +37,7 @@ PATIENCE_S = 60
 
 
 @pytest.fixture(scope="module")
-def both(start_stack, tmp_path_factory) -> Stack:
+def both(start_lasting_stack, tmp_path_factory) -> Stack:
     """The local stack with the example's own template nested in it."""
     template = yaml.safe_load(BUILT.read_text())
     function = template["Resources"]["CreateInvoiceFunction"]["Properties"]
@@ -51,7 +51,7 @@ def both(start_stack, tmp_path_factory) -> Stack:
     }
     path = tmp_path_factory.mktemp("both") / "template.yaml"
     path.write_text(yaml.safe_dump(template))
-    return start_stack(
+    return start_lasting_stack(
         template=str(path),
         parameters={"ProviderTimeout": str(PROVIDER_TIMEOUT_S)},
         environment={**NO_CIRCUIT, **MANAGED_BOTO3},
@@ -66,9 +66,9 @@ def stack(both: Stack) -> Stack:
 
 
 @pytest.fixture(scope="module")
-def toy(start_stack) -> Stack:
+def toy(start_lasting_stack) -> Stack:
     """A function in the service's place that fails as it is told to."""
-    return start_stack(template=str(TOY))
+    return start_lasting_stack(template=str(TOY))
 
 
 def hold_the_key(stack: Stack, order_id: str) -> None:

@@ -123,6 +123,10 @@ def test_currency_is_usd_unless_said_and_an_optional_null_counts_as_left_out() -
     assert request.model_dump(exclude_none=True) == {"amount": 1, "currency": "USD"}
 
 
+def test_an_unknown_field_is_refused_also_when_it_is_null() -> None:
+    assert refused_pointers({"amount": 1, "curency": None}) == ["/curency"]
+
+
 def test_all_faults_are_named_at_once() -> None:
     assert refused_pointers({"currency": "X", "email": "x", "nonsense": 1}) == [
         "/amount", "/currency", "/email", "/nonsense",

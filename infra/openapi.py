@@ -1,0 +1,346 @@
+"""The HTTP contract as a file: prints docs/openapi.yaml from the models and the error table that the function runs.
+
+``make openapi`` runs it. The schemas come from Pydantic, which is what Powertools' parser validates with.
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema
+
+from invoicing.errors import ERROR_TABLE, FieldError, InvalidRequest, InvoicingError
+from invoicing.models import Invoice, InvoiceRequest
+
+FILE = Path(__file__).parents[1] / "docs" / "openapi.yaml"
+_HEADING = "# Made by `make openapi` from functions/invoicing/models.py and errors.py: change those.\n"
+_REQUEST_ID = "7b834569-6293-4c6b-83c6-759bbd3f8120"
+
+_ABOUT = """\
+Creates CryptoCloud invoices for static sites: CryptoCloud's own documented request without the key and the shop, and
+its own documented reply.
+
+**Compatible changes.** Fields and headers may be added to replies, and codes to errors: ignore what you do not know,
+and for a code that you do not know go by `status` and `retryable`. What is here now stays as it is.
+
+**Browsers** ask before they post (CORS): API Gateway answers their `OPTIONS` by itself, and the page's origin must be
+among the `AllowedOrigins` of the deployment.
+
+**Other Lambdas** invoke the function itself, by the same request and for the same reply: see the README.
+"""
+_ABOUT_CREATE = """\
+Sends the request to CryptoCloud with the deployment's API key and shop. Send the buyer to `pay_url` of the reply.
+
+The body has at most 16 KiB. A field that stands in it twice, or that is not listed here, is refused by name; an
+optional field that is `null` counts as left out. An `Authorization` header is ignored.
+
+CryptoCloud creates a new invoice each time it is asked. With an `Idempotency-Key`, every success for that key within 24
+hours is the same invoice. A failure frees the key.
+
+What API Gateway answers by itself has its own form, `{"message": "…"}`: 429 when there are too many requests, and 500
+should the function not answer it.
+"""
+
+_IDEMPOTENCY_KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": (
+        "One for each purchase, and the same one when the purchase is tried again: 1 to 255 visible ASCII characters, "
+        "bare or in double quotes (`\\` before a quote or backslash in them). The same key with another body is "
+        "refused with `idempotency_key_reused`."
+    ),
+    "schema": {"type": "string", "pattern": r'^([!-~]{1,255}|"([!#-\[\]-~]|\\["\\]){1,255}")$'},
+    "examples": {
+        "bare": {"value": "1f0c6e7a-5b1e-4a56-9f0e-0f6c1c0a7d11"},
+        "quoted": {"value": '"1f0c6e7a-5b1e-4a56-9f0e-0f6c1c0a7d11"'},
+    },
+}
+
+_REQUEST_EXAMPLES = {
+    "smallest": {"summary": "The one field that must be there", "value": {"amount": 19.99}},
+    "order": {
+        "summary": "What a shop sends",
+        "value": {"amount": 19.99, "currency": "USD", "order_id": "A-1001", "email": "buyer@example.com"},
+    },
+    "decimal_string": {"summary": "An amount as text", "value": {"amount": "0.10", "currency": "EUR"}},
+    "provider_sample": {
+        "summary": "The sample of CryptoCloud's own page",
+        "value": {"amount": 100.0, "currency": "USD", "description": "Pay"},
+    },
+}
+
+_INVOICE = {
+    "status": "success",
+    "pay_url": "https://pay.cryptocloud.plus/DZLF4212",
+    "currency": "BTC",
+    "invoice_id": "DZLF4212",
+}
+_REPLY_EXAMPLES = {
+    "invoice": {"summary": "What CryptoCloud documents", "value": _INVOICE},
+    "with_amounts": {
+        "summary": "What CryptoCloud also sends",
+        "value": {**_INVOICE, "amount": 19.99, "amount_usd": 19.99},
+    },
+}
+
+_DESCRIPTIONS = {
+    400: "The request is not valid, or CryptoCloud rejected the invoice. Nothing was created.",
+    403: "The page's origin is not allowed. Nothing was created.",
+    409: "A request with the same idempotency key is still running.",
+    413: "The body is too large. Nothing was created.",
+    415: "The body is not said to be JSON. Nothing was created.",
+    422: "The idempotency key was used with another body. Nothing was created.",
+    429: "Too many requests to the deployment; API Gateway answers by itself. Nothing was created.",
+    500: "The service failed or is not set up.",
+    502: "CryptoCloud refused the service's API key. Nothing was created.",
+    503: "The service or CryptoCloud is unavailable. Nothing was created.",
+    504: "CryptoCloud gave no usable answer: it may have created an invoice whose link never arrived.",
+}
+# What API Gateway answers by itself: when throttled, and when the function gives no answer, as a crash would be.
+# https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-troubleshooting-lambda.html
+_GATEWAY_MESSAGES = {429: "Too Many Requests", 500: "Internal Server Error"}
+
+_HEADERS: dict[str, dict[str, Any]] = {
+    "Cache-Control": {"description": "No reply may be cached.", "schema": {"const": "no-store"}},
+    "X-Request-Id": {
+        "description": "What the service's log has the request under; in a problem also `request_id`.",
+        "schema": {"type": "string"},
+        "example": _REQUEST_ID,
+    },
+    "Idempotent-Replayed": {
+        "description": "There when the invoice was created by an earlier request with the same idempotency key.",
+        "schema": {"const": "true"},
+    },
+    "Retry-After": {
+        "description": "Seconds to wait before the request is sent again.",
+        "schema": {"type": "integer", "minimum": 1},
+        "example": 5,
+    },
+}
+
+
+class _Schemas(GenerateJsonSchema):
+    """Pydantic's schemas without the titles that it makes of names."""
+
+    def field_title_should_be_set(self, _: Any) -> bool:
+        return False
+
+
+def document() -> dict[str, Any]:
+    """Returns the OpenAPI document."""
+    statuses = sorted({error.http_status for error in ERROR_TABLE} | _GATEWAY_MESSAGES.keys())
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "CryptoCloud invoices",
+            "version": "1",
+            "summary": "Creates CryptoCloud invoices without handing out the API key.",
+            "description": _ABOUT,
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "servers": [
+            {
+                "url": "https://{api}.execute-api.{region}.amazonaws.com",
+                "description": "A deployment: its InvoiceUrl without the path",
+                "variables": {
+                    "api": {"default": "your-api-id", "description": "The id of the HTTP API"},
+                    "region": {"default": "eu-west-1", "description": "The AWS region"},
+                },
+            },
+            {"url": "http://127.0.0.1:3000", "description": "The local stack of `make run`"},
+        ],
+        "tags": [{"name": "Invoices", "description": "Invoices that a buyer pays in cryptocurrency"}],
+        # Anyone may call: what protects a deployment are its amounts' bounds, its throttling and CORS.
+        "security": [],
+        "paths": {
+            "/v1/invoice/create": {
+                "post": {
+                    "operationId": "createInvoice",
+                    "tags": ["Invoices"],
+                    "summary": "Create an invoice",
+                    "description": _ABOUT_CREATE,
+                    "parameters": [_IDEMPOTENCY_KEY],
+                    "requestBody": {
+                        "required": True,
+                        "content": {
+                            "application/json": {"schema": _ref("InvoiceRequest"), "examples": _REQUEST_EXAMPLES}
+                        },
+                    },
+                    "responses": {"200": _success(), **{str(status): _failure(status) for status in statuses}},
+                }
+            }
+        },
+        "components": {
+            "schemas": {
+                "InvoiceRequest": _request_schema(),
+                "Invoice": _invoice_schema(),
+                "Problem": _problem_schema(),
+                **{_name(error): _error_schema(error) for error in ERROR_TABLE},
+                "GatewayMessage": {
+                    "description": "What API Gateway answers by itself.",
+                    "type": "object",
+                    "properties": {"message": {"type": "string"}},
+                    "required": ["message"],
+                },
+            },
+        },
+    }
+
+
+def as_yaml() -> str:
+    """Returns the text of ``FILE``."""
+    return _HEADING + yaml.dump(document(), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+
+
+def _ref(name: str) -> dict[str, Any]:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _success() -> dict[str, Any]:
+    return {
+        "description": "The invoice.",
+        "headers": {**_always("Cache-Control", "X-Request-Id"), "Idempotent-Replayed": _HEADERS["Idempotent-Replayed"]},
+        "content": {"application/json": {"schema": _ref("Invoice"), "examples": _REPLY_EXAMPLES}},
+    }
+
+
+def _failure(status: int) -> dict[str, Any]:
+    errors = [error for error in ERROR_TABLE if error.http_status == status]
+    response: dict[str, Any] = {"description": _DESCRIPTIONS[status], "content": {}}
+    if errors:
+        waits = ["Retry-After"] if all(error.default_retry_after_s for error in errors) else []
+        names = ["Cache-Control", "X-Request-Id", *waits]
+        # A reply that may also be API Gateway's own may lack them.
+        gateways = status in _GATEWAY_MESSAGES
+        response["headers"] = {name: _HEADERS[name] for name in names} if gateways else _always(*names)
+        response["content"]["application/problem+json"] = {
+            "schema": {"oneOf": [_ref(_name(error)) for error in errors]} if errors[1:] else _ref(_name(errors[0])),
+            "examples": {
+                error.code: {"summary": _plain(error.when), "value": _example(error).problem(_REQUEST_ID)}
+                for error in errors
+            },
+        }
+    if message := _GATEWAY_MESSAGES.get(status):
+        response["content"]["application/json"] = {
+            "schema": _ref("GatewayMessage"),
+            "examples": {"gateway": {"summary": "API Gateway by itself", "value": {"message": message}}},
+        }
+    return response
+
+
+def _always(*names: str) -> dict[str, Any]:
+    return {name: {"required": True, **_HEADERS[name]} for name in names}
+
+
+def _example(error: type[InvoicingError]) -> InvoicingError:
+    fields = [FieldError("/amount", "must be greater than 0 and finite")] if error is InvalidRequest else []
+    return error(fields=fields)
+
+
+def _request_schema() -> dict[str, Any]:
+    schema = _schema_of(InvoiceRequest)
+    for name, rules in schema["properties"].items():
+        if name not in schema["required"]:
+            schema["properties"][name] = _or_null(rules)
+    return schema
+
+
+def _invoice_schema() -> dict[str, Any]:
+    schema = _schema_of(Invoice)
+    # Invoice.payload() leaves out what is None: nothing is ever null, and what cannot be None is always there.
+    schema["properties"] = {name: _never_null(rules) for name, rules in schema["properties"].items()}
+    schema["required"] = [name for name, field in Invoice.model_fields.items() if field.default is not None]
+    return schema
+
+
+def _problem_schema() -> dict[str, Any]:
+    return {
+        "description": "What every error has in common (RFC 9457).",
+        "type": "object",
+        "properties": {
+            "type": {"type": "string", "format": "uri", "description": "Names the kind of error, as `code` does."},
+            "title": {"type": "string", "description": "The kind of error in words, for people."},
+            "status": {"type": "integer", "description": "The HTTP status."},
+            "detail": {"type": "string", "description": "What to do, for people."},
+            "code": {"type": "string", "description": "Names the kind of error, for programs."},
+            "retryable": {"type": "boolean", "description": "Whether the same request may succeed later."},
+            "request_id": {
+                "type": "string",
+                "description": "What the service's log has it under; also `X-Request-Id`.",
+            },
+        },
+        "required": ["type", "title", "status", "detail", "code", "retryable", "request_id"],
+    }
+
+
+def _error_schema(error: type[InvoicingError]) -> dict[str, Any]:
+    problem = error().problem(_REQUEST_ID)
+    own: dict[str, Any] = {name: {"const": problem[name]} for name in ("type", "status", "code", "retryable")}
+    if error is InvalidRequest:
+        own["errors"] = {
+            "type": "array",
+            "minItems": 1,
+            "description": "The fields at fault.",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "pointer": {
+                        "type": "string",
+                        "description": "JSON pointer (RFC 6901) to the field; empty for the whole body or a header.",
+                    },
+                    "detail": {"type": "string", "description": "The rule that it breaks."},
+                },
+                "required": ["pointer", "detail"],
+            },
+        }
+    return {
+        "description": f"{error.title}: {_plain(error.when)}.",
+        "allOf": [_ref("Problem"), {"type": "object", "properties": own, "required": list(own)}],
+    }
+
+
+def _schema_of(model: type[BaseModel]) -> dict[str, Any]:
+    schema = model.model_json_schema(schema_generator=_Schemas)
+    del schema["title"]
+    described = re.sub(r"\s*\n(?!\n)\s*", " ", schema.pop("description").replace("``", "`"))
+    return {"description": described, **schema}
+
+
+def _or_null(rules: dict[str, Any]) -> dict[str, Any]:
+    if {"type": "null"} in rules.get("anyOf", []):
+        return {name: value for name, value in rules.items() if (name, value) != ("default", None)}
+    said = {name: rules[name] for name in ("description", "default") if name in rules}
+    return {"anyOf": [{name: rules[name] for name in rules if name not in said}, {"type": "null"}], **said}
+
+
+def _never_null(rules: dict[str, Any]) -> dict[str, Any]:
+    branches = [branch for branch in rules.get("anyOf", []) if branch != {"type": "null"}]
+    rest = {name: value for name, value in rules.items() if name not in ("anyOf", "default")}
+    return {**branches[0], **rest} if branches else rest
+
+
+def _name(error: type[InvoicingError]) -> str:
+    return f"{error.__name__}Problem"
+
+
+def _plain(when: str) -> str:
+    return when.replace("`", "")
+
+
+class _Dumper(yaml.SafeDumper):
+    def ignore_aliases(self, _: Any) -> bool:
+        return True
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+_Dumper.add_representer(str, _text)
+
+
+if __name__ == "__main__":
+    FILE.write_text(as_yaml())

@@ -1,0 +1,31 @@
+"""One stack for the contract's tests; the figures of Schemathesis at the end of the run."""
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.integration.conftest import (
+    NO_CIRCUIT,
+    PROVIDER_TIMEOUT_S,
+    Stack,
+    fresh,  # noqa: F401 (a fixture)
+    pytest_runtest_setup,  # noqa: F401 (a hook: these tests open sockets on loopback)
+    start_lasting_stack,  # noqa: F401 (a fixture)
+)
+
+
+@pytest.fixture(scope="session")
+def stack(start_lasting_stack: Callable[..., Stack]) -> Stack:  # noqa: F811
+    """A stack with the widest bounds that the template accepts: those that the file states."""
+    widest = {"MinAmount": "0.01", "MaxAmount": "999999999.99"}
+    return start_lasting_stack(
+        parameters={**widest, "ProviderTimeout": str(PROVIDER_TIMEOUT_S)}, environment=NO_CIRCUIT
+    )
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed"):
+        for name, counts in report.user_properties:
+            if name == "schemathesis":
+                by_status = ", ".join(f"{status} x {count}" for status, count in sorted(counts.items()))
+                terminalreporter.write_line(f"{report.nodeid}: {sum(counts.values())} cases ({by_status})")

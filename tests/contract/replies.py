@@ -1,0 +1,43 @@
+"""Real replies against docs/openapi.yaml: status, media type, headers and body as the file promises them."""
+
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jsonschema_rs
+import yaml
+
+FILE = Path(__file__).parents[2] / "docs" / "openapi.yaml"
+DOCUMENT: dict[str, Any] = yaml.safe_load(FILE.read_text())
+[(PATH, OPERATIONS)] = DOCUMENT["paths"].items()
+CREATE = OPERATIONS["post"]
+
+
+def assert_documented(status: int, headers: Mapping[str, str], body: object) -> None:
+    """Fails unless the file promises this reply to the one operation.
+
+    Args:
+        status: The HTTP status.
+        headers: The reply's headers, by names in any case.
+        body: The parsed JSON.
+    """
+    assert str(status) in CREATE["responses"], f"{status} is not in {FILE.name}"
+    response = CREATE["responses"][str(status)]
+    received = {name.lower(): value for name, value in headers.items()}
+    media_type = received["content-type"]
+    assert media_type in response["content"], f"{media_type} is not in {FILE.name} for {status}"
+    _body_validator(status, media_type).validate(body)
+    for name, header in response.get("headers", {}).items():
+        value = received.get(name.lower())
+        if value is None:
+            assert not header.get("required"), f"{FILE.name} promises the header {name} for {status}"
+        else:
+            whole_number = header["schema"].get("type") == "integer"
+            jsonschema_rs.Draft202012Validator(header["schema"]).validate(int(value) if whole_number else value)
+
+
+@functools.cache
+def _body_validator(status: int, media_type: str) -> jsonschema_rs.Draft202012Validator:
+    schema = CREATE["responses"][str(status)]["content"][media_type]["schema"]
+    return jsonschema_rs.Draft202012Validator({**schema, "components": DOCUMENT["components"]}, validate_formats=True)

@@ -1,0 +1,118 @@
+"""Schemathesis makes requests from docs/openapi.yaml, valid and invalid ones, and checks every reply against it.
+
+All its checks are on; those about credentials, about resources of other operations and about methods find nothing to
+check here.
+"""
+
+import copy
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, settings
+from schemathesis import Case, GenerationMode
+
+from invoicing.idempotency import IdempotencyKey
+from invoicing.models import parse_idempotency_key
+from tests.contract.replies import DOCUMENT, PATH, assert_documented
+from tests.integration.conftest import SHOP_ID, Stack
+
+# For each kind of data, besides those of the examples and of the coverage phase. The same ones on every run.
+CASES = 1_000
+BOUNDED = settings(
+    max_examples=CASES,
+    derandomize=True,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+
+
+def api(document: dict[str, Any], mode: GenerationMode) -> Any:
+    schema = schemathesis.openapi.from_dict(document)
+    schema.config.generation.update(modes=[mode])
+    schema.config.request_timeout = 60
+    # Another method never reaches the function: API Gateway has one route and answers the rest by itself, SAM CLI's
+    # gateway otherwise than the real one. tests/unit/test_template.py has the route.
+    schema.config.phases.coverage.unexpected_methods = set()
+    # The file's examples are valid data.
+    schema.config.phases.examples.enabled = mode is GenerationMode.POSITIVE
+    return schema
+
+
+def as_this_stack_takes_it(document: dict[str, Any]) -> dict[str, Any]:
+    """Returns the document with what a caller reads in its descriptions and JSON Schema cannot say, said for the test.
+
+    Only for valid data: what is invalid by these rules alone may be valid all the same.
+    """
+    document = copy.deepcopy(document)
+    fields = document["components"]["schemas"]["InvoiceRequest"]["properties"]
+    # "The shop of the deployment": this one's.
+    fields["shop_id"]["anyOf"][0]["const"] = SHOP_ID
+    # "At most 2 decimals". Not in the file: see Amount in models.py.
+    fields["amount"]["anyOf"][0]["multipleOf"] = 0.01
+    # "Printable characters of any script": here Latin-1, whose printable ones the pattern can name. Other scripts are
+    # tried in tests/unit/test_request_contract.py.
+    fields["order_id"]["anyOf"][0]["pattern"] = r"^[ -~\xa1-\xac\xae-\xff]+$"
+    return document
+
+
+VALID = api(as_this_stack_takes_it(DOCUMENT), GenerationMode.POSITIVE)
+INVALID = api(DOCUMENT, GenerationMode.NEGATIVE)
+
+
+@pytest.fixture
+def counts(request: pytest.FixtureRequest, record_property: Callable[[str, object], None]) -> Iterator[dict[int, int]]:
+    """Cases by the status of their replies."""
+    counts: dict[int, int] = {}
+    record_property("schemathesis", counts)
+    failed_before = request.session.testsfailed
+    yield counts
+    if request.session.testsfailed == failed_before:  # a test that failed has stopped early
+        assert sum(counts.values()) >= CASES
+
+
+@pytest.fixture(scope="module")
+def forget_key(stack: Stack) -> Callable[[str], None]:
+    """Forgets an idempotency key of an earlier case: a second body under it would rightly be refused."""
+    table = stack.table
+    used: set[str] = set()
+
+    def forget(header: str) -> None:
+        record_id = IdempotencyKey("http", parse_idempotency_key(header)).record_id
+        if record_id in used:
+            table.delete_item(Key={"id": record_id})
+        used.add(record_id)
+
+    return forget
+
+
+@VALID.parametrize()
+@BOUNDED
+def test_what_the_file_calls_valid_creates_an_invoice(case: Case, stack, counts, forget_key) -> None:
+    if key := case.headers.get("Idempotency-Key"):
+        forget_key(key)
+    response = case.call_and_validate(base_url=stack.endpoints["invoice_url"].removesuffix(PATH))
+    counts[response.status_code] = counts.get(response.status_code, 0) + 1
+    assert response.status_code == 200
+
+
+@INVALID.parametrize()
+@BOUNDED
+def test_what_the_file_calls_invalid_is_refused_as_the_file_says(case: Case, stack, counts) -> None:
+    if is_no_text(case.body):
+        # SAM CLI's gateway answers such a body with a 502 of its own. API Gateway passes it on in base64, as here.
+        answer = stack.pass_on(case.body)
+        assert_documented(answer.status, answer.headers, answer.payload)
+        status = answer.status
+    else:
+        status = case.call_and_validate(base_url=stack.endpoints["invoice_url"].removesuffix(PATH)).status_code
+    counts[status] = counts.get(status, 0) + 1
+    assert 400 <= status < 500
+
+
+def is_no_text(body: object) -> bool:
+    try:
+        return isinstance(body, bytes) and not body.decode()
+    except UnicodeDecodeError:
+        return True
