@@ -110,7 +110,8 @@ const keyOf = (name) =>
 const hash = (text) => [...text].reduce((sum, char) => (Math.imul(sum, 31) + char.codePointAt()) | 0, 0);
 
 // Retry-After: seconds, a date, or null where there is none.
-const retryMs = (header) => (isNaN(header) ? Date.parse(header) - Date.now() : header * 1000) || RETRY_MS;
+const retryMs = (header) =>
+  Math.max(0, (isNaN(header) ? Date.parse(header) - Date.now() : header * 1000) || RETRY_MS);
 
 const payLink = (text, origin) => {
   try {

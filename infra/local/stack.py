@@ -114,7 +114,9 @@ class LocalStack:
         self._cleanup.close()
 
     def _start(self) -> None:
-        api_port, lambda_port, provider_port, secrets_port, table_port, control_port, moto_port, shop_port = self._ports()
+        api_port, lambda_port, provider_port, secrets_port, table_port, control_port, moto_port, shop_port = (
+            self._ports()
+        )
         self.provider: Sandbox | None = None
         # The demo shop's, and those of a page that you serve yourself: python3 -m http.server
         origins = [f"http://{host}:{port}" for port in (shop_port, 8000) for host in ("localhost", "127.0.0.1")]
