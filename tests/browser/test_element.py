@@ -285,6 +285,6 @@ def test_the_page_as_committed_is_for_the_default_ports_of_make_run() -> None:
 
 
 @pytest.mark.parametrize("path", ["README.md", "..%2fREADME.md", "../README.md", "crypto-pay.js/", "nothing.html"])
-def test_the_shop_serves_its_own_files_and_nothing_else(visit, path) -> None:
-    reply = visit.stack._http.request("GET", f"{visit.stack.endpoints['shop_url']}{path}")
+def test_the_shop_serves_its_own_files_and_nothing_else(stack, path) -> None:
+    reply = stack._http.request("GET", f"{stack.endpoints['shop_url']}{path}")
     assert reply.status == 404
