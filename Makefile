@@ -22,6 +22,8 @@ $(if $(word 2,$(CURDIR)),$(error This project cannot be built in a folder with a
 DEV := .venv
 LOCAL := .venv-local
 RUNTIME := .venv-lambda
+# A link to the Chromium that the browser tests drive.
+CHROMIUM := .chromium/chromium
 SAM := $(LOCAL)/bin/sam
 # The linter of docs/openapi.yaml, from npm.
 LINTER := infra/openapi-lint
@@ -48,7 +50,7 @@ run: on-linux $(LOCAL)/ready $(RUNTIME)/ready $(ARTIFACT) ## Run the local stack
 	@$(LOCAL)/bin/python -m infra.local run $(if $(PORT),--port $(PORT))
 
 .PHONY: test
-test: on-linux $(DEV)/ready $(LOCAL)/ready $(RUNTIME)/ready $(ARTIFACT) ## Run all tests
+test: on-linux $(DEV)/ready $(LOCAL)/ready $(RUNTIME)/ready $(ARTIFACT) $(CHROMIUM) ## Run all tests
 	@$(DEV)/bin/python -m pytest
 
 .PHONY: lint
@@ -89,9 +91,13 @@ docs: $(DEV)/ready ## Print the tested fault matrix into docs/
 openapi: $(DEV)/ready ## Print the contract into docs/openapi.yaml
 	@PYTHONPATH=functions $(DEV)/bin/python -m infra.openapi
 
+.PHONY: screenshot
+screenshot: on-linux $(DEV)/ready $(LOCAL)/ready $(RUNTIME)/ready $(ARTIFACT) $(CHROMIUM) ## Picture the demo shop for docs/
+	@$(DEV)/bin/python -m tests.browser.screenshot
+
 .PHONY: clean
 clean: ## Remove everything that the other commands made
-	rm -rf $(DEV) $(LOCAL) $(RUNTIME) $(LINTER)/node_modules .aws-sam .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(DEV) $(LOCAL) $(RUNTIME) $(dir $(CHROMIUM)) $(LINTER)/node_modules .aws-sam .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 .PHONY: on-linux
 on-linux:
@@ -118,6 +124,27 @@ $(ARTIFACT): $(SOURCES) | $(LOCAL)/ready
 	@LAMBDA_ARCH=$(MACHINE_ARCH) TEMPLATE_ARCH=$(MACHINE_ARCH) PYTHON="$(abspath $(LOCAL))/bin/python" \
 		$(SAM_OFFLINE) build --build-dir $(dir $@) > $(BUILD_LOG) 2>&1 || { cat $(BUILD_LOG) >&2; exit 1; }
 	@touch $@
+
+# Debian's own Chromium on Debian, where root installs it; elsewhere the one that Playwright downloads into the project.
+$(CHROMIUM): | $(DEV)/ready
+	@mkdir -p $(dir $@)
+	@export PLAYWRIGHT_BROWSERS_PATH="$(abspath $(dir $@))"; \
+	executable=; \
+	if grep -qx ID=debian /etc/os-release; then \
+		if ! command -v chromium > /dev/null && [ "$$(id -u)" = 0 ]; then \
+			echo "Installing Debian's chromium ..."; \
+			apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+				apt-get install -qq -y --no-install-recommends chromium > /dev/null || true; \
+		fi; \
+		executable="$$(command -v chromium || true)"; \
+	fi; \
+	if [ -z "$$executable" ]; then \
+		echo "Downloading Playwright's Chromium ..."; \
+		$(DEV)/bin/playwright install $$([ "$$(id -u)" != 0 ] || echo --with-deps) --no-shell chromium > /dev/null && \
+			executable="$$($(DEV)/bin/python -c 'from playwright.sync_api import sync_playwright as start; p = start().start(); print(p.chromium.executable_path); p.stop()')" || { \
+			echo "The browser tests need Chromium, and it could not be installed: install Debian's package \"chromium\", or connect to the internet, and run the command again." >&2; exit 1; }; \
+	fi; \
+	ln -sfn "$$executable" $@
 
 # Makes the virtual environment $(1) from the lock files $(2). As root on Debian it installs Python 3.13 itself, if
 # Debian has it and nobody named another one.

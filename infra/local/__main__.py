@@ -34,7 +34,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("demo", help="create invoices, show them, stop")
     run = commands.add_parser("run", help="run on fixed ports until Ctrl-C, with logs")
-    run.add_argument("--port", type=int, default=3000, help="the first of seven ports (default: 3000)")
+    run.add_argument("--port", type=int, default=3000, help="the first of eight ports (default: 3000)")
     serve = commands.add_parser("serve", help="run on free ports until standard input ends; prints where as JSON")
     serve.add_argument("--options", type=json.loads, default={}, help="fields of infra.local.stack.Options, as JSON")
     serve.add_argument("--log", type=Path, default=_LOG, help=f"where the function's log goes (default: {_LOG})")
@@ -72,6 +72,8 @@ def _welcome(endpoints: Endpoints) -> str:
     return f"""
 The stack is up. Ctrl-C stops it.
 
+  Demo shop        {endpoints.shop_url}   <- open this in a browser
+
   HTTP API         {endpoints.invoice_url}
   Lambda           {endpoints.lambda_url} (function {endpoints.function_name})
   CryptoCloud      {provider}
@@ -79,7 +81,7 @@ The stack is up. Ctrl-C stops it.
   DynamoDB         {endpoints.table_url}
   Control          {endpoints.control_url} ({control})
 
-Try it:
+Without a browser:
 
   curl {endpoints.invoice_url} -H 'Content-Type: application/json' -d '{{"amount": 19.99, "currency": "USD"}}'
 """

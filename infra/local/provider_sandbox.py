@@ -42,6 +42,13 @@ from infra.local.loopback import LoopbackServer
 
 _CURRENCIES = {"USD", "RUB", "EUR", "GBP", "UAH"}
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+_PAY_PAGE_STYLE = """<style>
+:root { color-scheme: light dark; font: 1.125rem/1.6 system-ui, sans-serif; }
+body { display: grid; place-items: center; min-height: 90vh; margin: 0; padding: 1rem; text-align: center; }
+main { padding: 1rem 2.5rem; border: 1px solid #8888; border-radius: 1rem; }
+h1 { font-size: 1.25rem; font-weight: 400; }
+strong { font-size: 2.25rem; }
+</style>"""
 _FAULTS = {
     "slow", "reset", "refuse", "status", "html", "truncated", "huge", "redirect", "foreign", "no_pay_url",
     "trickle", "trickle_head", "gzip_bomb", "plain_text", "close_early",
@@ -262,9 +269,11 @@ class _Handler(BaseHTTPRequestHandler):
             return
         amount, currency = escape(str(invoice["amount"])), escape(str(invoice.get("currency", "USD")))
         page = (
-            f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Invoice {escape(invoice_id)}</title>'
-            f"<h1>Invoice {escape(invoice_id)}</h1><p>{amount} {currency}</p>"
-            "<p>This is the sandbox's pay page: nothing can be paid here.</p></html>"
+            '<!doctype html><html lang="en"><meta charset="utf-8">'
+            '<meta name="viewport" content="width=device-width, initial-scale=1">'
+            f"<title>Invoice {escape(invoice_id)}</title>{_PAY_PAGE_STYLE}"
+            f"<main><h1>Invoice {escape(invoice_id)}</h1><p><strong>{amount} {currency}</strong></p>"
+            "<p>This is the sandbox's pay page: nothing can be paid here.</p></main></html>"
         )
         self._send(200, page.encode(), "text/html; charset=utf-8")
 

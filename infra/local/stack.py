@@ -25,6 +25,7 @@ from infra.local.control import ControlServer
 from infra.local.emulator import EmulatorPool
 from infra.local.loopback import reserve_port
 from infra.local.provider_sandbox import Sandbox
+from infra.local.shop import Shop
 
 _ROOT = Path(__file__).resolve().parents[2]
 _RUNTIME_PYTHON = _ROOT / ".venv-lambda" / "bin" / "python"
@@ -51,7 +52,7 @@ class Options:
     """How the stack is set up.
 
     Args:
-        first_port: The first of seven ports in a row; 0 takes free ones.
+        first_port: The first of eight ports in a row; 0 takes free ones.
         sandboxes: How many events the function handles at once.
         parameters: Values for the template's parameters, on top of those that point it at this stack.
         environment: Variables for the function besides those of the template.
@@ -73,6 +74,7 @@ class Options:
 class Endpoints:
     """Where everything is. ``secret_id`` is the secret's name in the local Secrets Manager."""
 
+    shop_url: str
     invoice_url: str
     lambda_url: str
     function_name: str
@@ -112,9 +114,13 @@ class LocalStack:
         self._cleanup.close()
 
     def _start(self) -> None:
-        api_port, lambda_port, provider_port, secrets_port, table_port, control_port, moto_port = self._ports()
+        api_port, lambda_port, provider_port, secrets_port, table_port, control_port, moto_port, shop_port = (
+            self._ports()
+        )
         self.provider: Sandbox | None = None
-        parameters = {"AllowedOrigins": "http://localhost:8000,http://127.0.0.1:8000"}
+        # The demo shop's, and those of a page that you serve yourself: python3 -m http.server
+        origins = [f"http://{host}:{port}" for port in (shop_port, 8000) for host in ("localhost", "127.0.0.1")]
+        parameters = {"AllowedOrigins": ",".join(origins)}
         if self._options.real_provider:
             self._credentials = self._options.real_provider
         else:
@@ -164,10 +170,15 @@ class LocalStack:
         route = next(route for route in gateway.api.routes if route.function_name == _FUNCTION)
         control = ControlServer(control_port, self._questions(), self._orders())
         self._run(control)
+        api_origin = f"http://127.0.0.1:{self._serve(gateway, api_port)}"
+        pay_origin = self.provider.server.url if self.provider else "https://pay.cryptocloud.plus"
+        shop = Shop(shop_port, api_origin=api_origin, pay_origin=pay_origin)
+        self._cleanup.callback(shop.server.stop)
         lambda_url = f"http://127.0.0.1:{self._serve(invoke, lambda_port)}"
         environment["AWS_ENDPOINT_URL_LAMBDA"] = lambda_url  # no sandbox has started yet
         self.endpoints = Endpoints(
-            invoice_url=f"http://127.0.0.1:{self._serve(gateway, api_port)}{route.path}",
+            shop_url=f"{shop.server.url}/",
+            invoice_url=f"{api_origin}{route.path}",
             lambda_url=lambda_url,
             function_name=f"{_FUNCTION}:live",
             provider_url=self.provider.server.url if self.provider else None,
@@ -229,11 +240,11 @@ class LocalStack:
         first = self._options.first_port
         try:
             reservations = [
-                self._cleanup.enter_context(reserve_port(first + offset if first else 0)) for offset in range(7)
+                self._cleanup.enter_context(reserve_port(first + offset if first else 0)) for offset in range(8)
             ]
         except (OSError, OverflowError):
             raise PortTaken(
-                f"One of the ports {first} to {first + 6} is not free: stop what uses it, or `make run PORT=4000`."
+                f"One of the ports {first} to {first + 7} is not free: stop what uses it, or `make run PORT=4000`."
             ) from None
         return [reservation.getsockname()[1] for reservation in reservations]
 
