@@ -35,6 +35,8 @@ SAM_OFFLINE := env -u AWS_PROFILE -u AWS_DEFAULT_PROFILE $(SAM)
 MACHINE_ARCH := $(if $(filter arm64 aarch64,$(shell uname -m)),arm64,x86_64)
 ARTIFACT := .aws-sam/local/template.yaml
 BUILD_LOG := .aws-sam/local-build.log
+CONTESTANTS := $(patsubst %,.aws-sam/contestants/%/template.yaml,Plain Bare Tutorial)
+BARE := .aws-sam/contestants/Bare/template.yaml
 SOURCES := template.yaml requirements.txt functions/Makefile infra/trim_botocore.py $(shell find functions -name '*.py')
 
 .PHONY: help
@@ -50,7 +52,7 @@ run: on-linux $(LOCAL)/ready $(RUNTIME)/ready $(ARTIFACT) ## Run the local stack
 	@$(LOCAL)/bin/python -m infra.local run $(if $(PORT),--port $(PORT))
 
 .PHONY: test
-test: on-linux $(DEV)/ready $(LOCAL)/ready $(RUNTIME)/ready $(ARTIFACT) $(CHROMIUM) ## Run all tests
+test: on-linux $(DEV)/ready $(LOCAL)/ready $(RUNTIME)/ready $(ARTIFACT) $(CHROMIUM) $(BARE) ## Run all tests
 	@$(DEV)/bin/python -m pytest
 
 .PHONY: lint
@@ -78,10 +80,15 @@ deploy: build ## Build and deploy: make deploy ORIGINS=https://shop.example [PAR
 
 .PHONY: lock
 lock: $(DEV)/ready ## Compile the .in files into the lock files
-	@for name in requirements requirements-dev infra/local/requirements infra/local/lambda-runtime; do \
+	@for name in requirements requirements-dev infra/local/requirements infra/local/lambda-runtime \
+		tests/benchmarks/contestants/bare/requirements tests/benchmarks/contestants/tutorial/requirements; do \
 		$(DEV)/bin/uv pip compile --quiet --universal --python-version 3.13 --generate-hashes \
 			--custom-compile-command "make lock" $$name.in --output-file $$name.txt; \
 	done
+
+.PHONY: bench
+bench: on-linux $(LOCAL)/ready $(RUNTIME)/ready $(ARTIFACT) $(CONTESTANTS) ## Measure start-up and requests into docs/benchmarks.md
+	@$(LOCAL)/bin/python -m tests.benchmarks
 
 .PHONY: docs
 docs: $(DEV)/ready ## Print the tested fault matrix into docs/
@@ -123,6 +130,16 @@ $(ARTIFACT): $(SOURCES) | $(LOCAL)/ready
 	@mkdir -p .aws-sam
 	@LAMBDA_ARCH=$(MACHINE_ARCH) TEMPLATE_ARCH=$(MACHINE_ARCH) PYTHON="$(abspath $(LOCAL))/bin/python" \
 		$(SAM_OFFLINE) build --build-dir $(dir $@) > $(BUILD_LOG) 2>&1 || { cat $(BUILD_LOG) >&2; exit 1; }
+	@touch $@
+
+# What the benchmarks compare with, as `sam build` builds it without a recipe.
+.aws-sam/contestants/%/template.yaml: tests/benchmarks/template.yaml $(shell find tests/benchmarks/contestants -type f) $(SOURCES) | $(LOCAL)/ready
+	@echo "Building what the benchmarks compare with ($*) ..."
+	@rm -rf .aws-sam/plain
+	@mkdir -p .aws-sam/plain
+	@cp -R functions/create_invoice.py functions/invoicing requirements.txt .aws-sam/plain
+	@PATH="$(abspath $(LOCAL))/bin:$$PATH" $(SAM_OFFLINE) build $* --template tests/benchmarks/template.yaml \
+		--build-dir $(dir $@) --parameter-overrides Architecture=$(MACHINE_ARCH) > $(BUILD_LOG) 2>&1 || { cat $(BUILD_LOG) >&2; exit 1; }
 	@touch $@
 
 # Debian's own Chromium on Debian, where root installs it; elsewhere the one that Playwright downloads into the project.

@@ -43,7 +43,7 @@ class ProviderCircuit:
     """
 
     def __init__(self, table_name: str, client: "DynamoDBClient") -> None:
-        self._guard = circuit_breaker(
+        self._guarded = circuit_breaker(
             name="circuit#cryptocloud",
             persistence_store=CircuitBreakerDynamoDBPersistence(table_name, boto3_client=client),
             on_transition=_report,
@@ -54,7 +54,7 @@ class ProviderCircuit:
                 handled_exceptions=(ProviderUnavailable, OutcomeUnknown),
                 local_cache_max_age=STATE_CACHE_S,
             ),
-        )
+        )(_answer)
 
     def call(self, create: Callable[[], Invoice]) -> Invoice:
         """Returns what ``create`` returns, or raises what it raises.
@@ -65,27 +65,27 @@ class ProviderCircuit:
         Raises:
             ProviderUnavailable: The circuit is open; ``create`` was not called.
         """
-
-        # An answer is returned, not raised: an exception that the breaker does not count leaves a probe undecided.
-        def answer() -> Invoice | InvoicingError:
-            try:
-                return create()
-            except InvoicingError as error:
-                if error.answered:
-                    return error
-                raise
-
         try:
-            outcome: Invoice | InvoicingError = self._guard(answer)()
+            outcome: Invoice | InvoicingError = self._guarded(create)
         except CircuitBreakerOpenError as error:
             raise ProviderUnavailable("circuit open", retry_after_s=_retry_after_s(error)) from None
         except (BotoCoreError, ClientError) as error:
             # Only electing a probe can raise these, and nothing was called yet. A store that is down stops no traffic.
             logger.warning("circuit state not reached", reason=type(error).__name__)
-            outcome = answer()
+            outcome = _answer(create)
         if isinstance(outcome, InvoicingError):
             raise outcome
         return outcome
+
+
+def _answer(create: Callable[[], Invoice]) -> Invoice | InvoicingError:
+    # An answer is returned, not raised: an exception that the breaker does not count leaves a probe undecided.
+    try:
+        return create()
+    except InvoicingError as error:
+        if error.answered:
+            return error
+        raise
 
 
 def _retry_after_s(error: CircuitBreakerOpenError) -> int:

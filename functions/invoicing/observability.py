@@ -21,5 +21,8 @@ CIRCUIT_CLOSED = "CircuitClosed"
 PROVIDER_LATENCY = "ProviderLatency"
 SECRET_REFRESH_FAILED = "SecretRefreshFailed"  # noqa: S105 - the name of a metric
 
+# What the formatter never asks for: https://docs.python.org/3/howto/logging.html#optimization
+logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+
 # At DEBUG botocore logs whole replies, the secret's value among them. Whatever log level an owner sets, that stays out.
 logging.getLogger("botocore").setLevel(logging.WARNING)

@@ -1,19 +1,23 @@
 """Secrets Manager and DynamoDB on one machine: moto's server, and a gate before each that counts and can fail."""
 
 import subprocess
-import sys
+import tempfile
 import threading
 from collections import Counter
 from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 from typing import Any
 
 import urllib3
 
 from infra.local.loopback import LoopbackServer
 
+_PYTHON = Path(__file__).resolve().parents[2] / ".venv-local" / "bin" / "python"
 # A minute: moto imports much, and the machine may be busy.
 _UNTIL_LISTENING = urllib3.Retry(connect=120, read=0, backoff_factor=0.05, backoff_max=0.5)
+
+_SHOWN_CHARACTERS = 2000
 
 
 class Moto:
@@ -21,15 +25,23 @@ class Moto:
 
     def __init__(self, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}"
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - stop() closes it
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+            [_PYTHON, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
             start_new_session=True,
         )
         try:
             urllib3.PoolManager(retries=_UNTIL_LISTENING).request("GET", self.url)
+        except urllib3.exceptions.HTTPError as error:
+            ended = self._process.poll()
+            self._log.seek(0)
+            said = self._log.read().decode(errors="replace")[-_SHOWN_CHARACTERS:]
+            self.stop()
+            state = "is not listening" if ended is None else f"ended with {ended}"
+            raise RuntimeError(f"moto, the local Secrets Manager and DynamoDB, {state}:\n{said}") from error
         except BaseException:  # Ctrl-C too
             self.stop()
             raise
@@ -38,6 +50,7 @@ class Moto:
         """Ends the process and forgets everything."""
         self._process.kill()
         self._process.wait()
+        self._log.close()
 
 
 class Gate:

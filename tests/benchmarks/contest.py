@@ -1,0 +1,155 @@
+"""The contestants, what they all talk to, and how one of them is asked for an invoice."""
+
+import json
+import os
+import uuid
+import zipfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import boto3
+
+from infra.local.aws import Gate, Moto
+from infra.local.loopback import reserve_port
+from infra.local.provider_sandbox import Sandbox as ProviderSandbox
+from tests.benchmarks.runtime_api import Reply, Sandbox
+
+ROOT = Path(__file__).parents[2]
+RUNTIME_PYTHON = ROOT / ".venv-lambda" / "bin" / "python"
+_REGION = "us-east-1"
+_TABLE = "keys"
+_SECRET = "secret"
+
+
+@dataclass(frozen=True, slots=True)
+class Contestant:
+    """A function to compare.
+
+    Args:
+        letter: What tables call it.
+        description: What it is.
+        artifact: The folder that stands for ``/var/task``.
+        handler: As in its template.
+        takes_keys: Whether it knows idempotency keys.
+    """
+
+    letter: str
+    description: str
+    artifact: Path
+    handler: str = "app.lambda_handler"
+    takes_keys: bool = False
+
+    def zipped_bytes(self) -> int:
+        """Returns the size of the artifact as a zip file."""
+        buffer = BytesIO()
+        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+            for file in sorted(self.artifact.rglob("*")):
+                archive.write(file, file.relative_to(self.artifact))
+        return buffer.tell()
+
+
+_PLAIN = ROOT / ".aws-sam" / "contestants"
+_ENTRY = "create_invoice.lambda_handler"
+OURS = Contestant("a", "ours as built", ROOT / ".aws-sam" / "local" / "CreateInvoiceFunction", _ENTRY, takes_keys=True)
+PLAIN = Contestant("b", "ours built plainly", _PLAIN / "Plain" / "Plain", _ENTRY, takes_keys=True)
+BARE = Contestant("c", "bare: boto3 client, urllib3, nothing checked", _PLAIN / "Bare" / "Bare")
+TUTORIAL = Contestant("d", "tutorial: requests, a client for each call", _PLAIN / "Tutorial" / "Tutorial")
+
+
+class Surroundings:
+    """Secrets Manager and DynamoDB behind counting gates, and a provider that answers at once."""
+
+    def __init__(self, cleanup: ExitStack) -> None:
+        port = cleanup.enter_context(reserve_port()).getsockname()[1]
+        moto = Moto(port)
+        cleanup.callback(moto.stop)
+        self.secrets, self.table = Gate(moto.url, 0), Gate(moto.url, 0)
+        self.provider = ProviderSandbox(api_key="local-api-key", shop_id="local-shop", port=0)
+        for server in (self.secrets.server, self.table.server, self.provider.server):
+            cleanup.callback(server.stop)
+        #: The function's variables.
+        self.environment = {
+            "AWS_ACCESS_KEY_ID": "local",
+            "AWS_SECRET_ACCESS_KEY": "local",
+            "AWS_DEFAULT_REGION": _REGION,
+            "AWS_REGION": _REGION,
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "AWS_ENDPOINT_URL_SECRETS_MANAGER": self.secrets.server.url,
+            "AWS_ENDPOINT_URL_DYNAMODB": self.table.server.url,
+            "ALLOWED_ORIGINS": "https://shop.example",
+            "CRYPTOCLOUD_API_URL": self.provider.server.url,
+            "CRYPTOCLOUD_PAY_URL": self.provider.server.url,
+            "CRYPTOCLOUD_SECRET_ARN": _SECRET,
+            "IDEMPOTENCY_TABLE": _TABLE,
+            "MIN_AMOUNT": "0.01",
+            "MAX_AMOUNT": "100000",
+            "PROVIDER_TIMEOUT": "20",
+            # On Lambda none can be written.
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+        account = {
+            "endpoint_url": moto.url,
+            "region_name": _REGION,
+            "aws_access_key_id": "local",
+            "aws_secret_access_key": "local",
+        }
+        boto3.client("secretsmanager", **account).create_secret(
+            Name=_SECRET, SecretString=json.dumps({"api_key": "local-api-key", "shop_id": "local-shop"})
+        )
+        boto3.client("dynamodb", **account).create_table(
+            TableName=_TABLE,
+            BillingMode="PAY_PER_REQUEST",
+            KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+            AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+        )
+
+    def start(self, contestant: Contestant, **environment: str) -> Sandbox:
+        """Starts a sandbox of a contestant.
+
+        Args:
+            contestant: Which.
+            environment: Variables besides those that all have.
+        """
+        variables = {**self.environment, **environment}
+        return Sandbox(RUNTIME_PYTHON, contestant.artifact, contestant.handler, variables)
+
+
+@contextmanager
+def surroundings() -> Iterator[Surroundings]:
+    """Everything that a contestant talks to."""
+    with ExitStack() as cleanup:
+        yield Surroundings(cleanup)
+
+
+def event(*, with_key: bool = False) -> dict[str, Any]:
+    """Returns a buyer's request as API Gateway passes it on; its key, if it has one, is new."""
+    return {
+        "version": "2.0",
+        "routeKey": "POST /v1/invoice/create",
+        "rawPath": "/v1/invoice/create",
+        "rawQueryString": "",
+        "headers": {
+            "content-type": "application/json",
+            "origin": "https://shop.example",
+            **({"idempotency-key": uuid.uuid4().hex} if with_key else {}),
+        },
+        "requestContext": {
+            "http": {"method": "POST", "path": "/v1/invoice/create"},
+            "requestId": "gateway-request",
+            "stage": "$default",
+        },
+        "body": json.dumps({"amount": 19.99, "currency": "USD", "order_id": "A-1001"}),
+        "isBase64Encoded": False,
+    }
+
+
+def ask(sandbox: Sandbox, *, with_key: bool = False) -> Reply:
+    """Asks for an invoice and sees that there is one."""
+    reply = sandbox.invoke(event(with_key=with_key))
+    assert reply.payload.get("statusCode") == 200, reply
+    return reply
