@@ -15,7 +15,6 @@ import traceback
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from aws_lambda_powertools.logging import correlation_paths
 from aws_lambda_powertools.utilities.parser import ValidationError, parse
 
 from invoicing.errors import (
@@ -47,7 +46,7 @@ _MAX_BODY_BYTES = 16 * 1024
 _JSON_MEDIA_TYPE = re.compile(r"\s*application/json\s*(;|$)", re.IGNORECASE)
 
 
-@logger.inject_lambda_context(correlation_id_path=correlation_paths.API_GATEWAY_HTTP, log_event=False, clear_state=True)
+@logger.inject_lambda_context(log_event=False, clear_state=True)
 @metrics.log_metrics
 def lambda_handler(event: Any, context: "LambdaContext") -> dict[str, Any]:
     """Answers an API Gateway request (payload 2.0) with an HTTP response, any other event as a direct invocation.
@@ -61,6 +60,7 @@ def lambda_handler(event: Any, context: "LambdaContext") -> dict[str, Any]:
 
 
 def _answer_http(event: dict[str, Any], context: "LambdaContext") -> dict[str, Any]:
+    logger.set_correlation_id(event["requestContext"].get("requestId"))
     headers = {"Cache-Control": "no-store", "X-Request-Id": context.aws_request_id}
     try:
         request, key = _read_http(event)

@@ -33,6 +33,7 @@ _EMAIL = re.compile(
 )
 _VISIBLE = re.compile(r"[\x21-\x7e]{1,255}")
 _QUOTED = re.compile(r'"((?:[^"\\]|\\["\\])*)"')
+_quote = json.JSONEncoder().encode
 _MAX_FIELD_ERRORS = 20
 _MAX_POINTER_LENGTH = 100
 
@@ -190,7 +191,7 @@ def encode_json_object(fields: Mapping[str, str | Decimal]) -> str:
     The standard encoder knows only binary floats, and money must not pass through one.
     """
     members = (
-        f"{json.dumps(name)}: {f'{value:f}' if isinstance(value, Decimal) else json.dumps(value)}"
+        f"{_quote(name)}: {f'{value:f}' if isinstance(value, Decimal) else _quote(value)}"
         for name, value in fields.items()
     )
     return f"{{{', '.join(members)}}}"
