@@ -1,13 +1,11 @@
-"""Nothing of the user's own AWS set-up or proxies reaches a test."""
+"""The figures of Schemathesis at the end of the run."""
 
-import os
+import pytest
 
-for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE"):
-    os.environ.pop(name, None)
-os.environ.update(
-    AWS_CONFIG_FILE=os.devnull,
-    AWS_SHARED_CREDENTIALS_FILE=os.devnull,
-    AWS_EC2_METADATA_DISABLED="true",
-    NO_PROXY="127.0.0.1",
-    no_proxy="127.0.0.1",
-)
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed"):
+        for name, counts in report.user_properties:
+            if name == "schemathesis":
+                by_status = ", ".join(f"{status} x {count}" for status, count in sorted(counts.items()))
+                terminalreporter.write_line(f"{report.nodeid}: {sum(counts.values())} cases ({by_status})")

@@ -1,4 +1,4 @@
-"""One stack for the contract's tests; the figures of Schemathesis at the end of the run."""
+"""One stack for the contract's tests."""
 
 from collections.abc import Callable
 
@@ -21,11 +21,3 @@ def stack(start_lasting_stack: Callable[..., Stack]) -> Stack:  # noqa: F811
     return start_lasting_stack(
         parameters={**widest, "ProviderTimeout": str(PROVIDER_TIMEOUT_S)}, environment=NO_CIRCUIT
     )
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed"):
-        for name, counts in report.user_properties:
-            if name == "schemathesis":
-                by_status = ", ".join(f"{status} x {count}" for status, count in sorted(counts.items()))
-                terminalreporter.write_line(f"{report.nodeid}: {sum(counts.values())} cases ({by_status})")
