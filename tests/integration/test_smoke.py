@@ -59,8 +59,9 @@ def test_a_site_that_is_not_let_in_fails_with_the_command_that_lets_it_in(stack)
 
 @pytest.fixture(scope="module")
 def open_stack(start_lasting_stack):
-    """Every site is let in, amounts begin at 5, and nobody has filled the secret."""
-    return start_lasting_stack(parameters={"AllowedOrigins": "*", "MinAmount": "5"}, fill_secret=False, sandboxes=1)
+    """Every site is let in, amounts are from 5 to the most that there is, and nobody has filled the secret."""
+    parameters = {"AllowedOrigins": "*", "MinAmount": "5", "MaxAmount": "999999999.99"}
+    return start_lasting_stack(parameters=parameters, fill_secret=False, sandboxes=1)
 
 
 def test_a_stack_that_lets_every_site_in_fails_unless_it_is_meant_so(open_stack) -> None:
