@@ -13,6 +13,11 @@ PYTHON ?= python3.13
 ENV := default
 ORIGINS :=
 PARAMETERS :=
+CONFIRM :=
+URL :=
+ORIGIN :=
+CREATE :=
+AMOUNT :=
 $(if $(filter default staging prod,$(ENV)),,$(error ENV is '$(ENV)': set it to default, staging or prod))
 
 $(if $(word 2,$(CURDIR)),$(error This project cannot be built in a folder with a space in its path: move it))
@@ -74,9 +79,22 @@ build: $(LOCAL)/ready ## Build the artifact for Lambda with sam build
 	@PYTHON="$(abspath $(LOCAL))/bin/python" $(SAM) build
 
 .PHONY: deploy
-deploy: build ## Build and deploy: make deploy ORIGINS=https://shop.example [PARAMETERS="MaxAmount=500"] [ENV=prod]
-	@$(SAM) deploy --config-env $(ENV) \
+deploy: build ## Build and deploy: make deploy ORIGINS=https://shop.example [PARAMETERS="MaxAmount=500"] [ENV=prod] [CONFIRM=no]
+	@$(SAM) deploy --config-env $(ENV) $(if $(filter no,$(CONFIRM)),--no-confirm-changeset) \
 		$(if $(ORIGINS)$(PARAMETERS),--parameter-overrides "$(if $(ORIGINS),AllowedOrigins=$(ORIGINS)) $(PARAMETERS)")
+
+.PHONY: smoke
+smoke: ## Check a deployed stack: make smoke URL=https://… [ORIGIN=https://shop.example] [CREATE=1 [AMOUNT=5]]
+	@$(firstword $(wildcard $(LOCAL)/bin/python $(DEV)/bin/python) $(PYTHON)) -m infra.smoke "$(URL)" \
+		--origin="$(ORIGIN)" --create="$(CREATE)" --amount="$(AMOUNT)"
+
+.PHONY: load
+load: on-linux $(DEV)/ready $(LOCAL)/ready $(RUNTIME)/ready $(ARTIFACT) ## Load the local stack, print the figures into docs/scaling.md
+	@command -v wrk > /dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null && \
+		echo "Installing Debian's wrk ..." && apt-get update -qq && \
+		DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends wrk > /dev/null; } || { \
+		echo "This needs the load generator wrk: install it (on Debian and Ubuntu: sudo apt-get install wrk), and run the command again." >&2; exit 1; }
+	@$(DEV)/bin/python -m tests.load
 
 .PHONY: lock
 lock: $(DEV)/ready ## Compile the .in files into the lock files

@@ -1,0 +1,159 @@
+"""``make smoke`` against the real local stack, well and unwell."""
+
+import json
+import re
+import ssl
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+import trustme
+
+from infra.local.loopback import LoopbackServer, reserve_port
+from tests.integration.conftest import API_KEY, ROOT, SITE
+
+
+def smoke(url: str, **arguments: str) -> tuple[int, str]:
+    options = [f"--{name}={value}" for name, value in arguments.items()]
+    run = subprocess.run(
+        [sys.executable, "-m", "infra.smoke", url, *options], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert "Traceback" not in run.stderr, run.stderr
+    assert API_KEY not in run.stdout + run.stderr
+    return run.returncode, run.stdout + run.stderr
+
+
+def lines(output: str) -> list[str]:
+    return re.findall(r"^(ok|FAIL|-) ", output, re.MULTILINE)
+
+
+def test_a_stack_that_is_well_passes_and_gets_one_invoice(stack) -> None:
+    status, output = smoke(stack.endpoints["invoice_url"], origin=SITE, create="1")
+    assert (status, lines(output)) == (0, ["ok"] * 5), output
+    [invoice] = stack.seen()["invoices"].values()
+    assert invoice["amount"] == 0.01
+    assert output.endswith("All is well.\n")
+
+
+def test_without_create_no_invoice_is_asked_for_and_what_was_not_checked_is_said(stack) -> None:
+    status, output = smoke(stack.endpoints["invoice_url"])
+    assert (status, lines(output)) == (0, ["ok"] * 3 + ["-"] * 2), output
+    assert stack.seen()["calls"] == []
+
+
+def test_the_make_target_passes_its_variables_on(stack) -> None:
+    command = ["make", "--silent", "smoke", f"URL={stack.endpoints['invoice_url']}", f"ORIGIN={SITE}", "CREATE=1"]
+    run = subprocess.run([*command, "AMOUNT=7.5"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout + run.stderr
+    [invoice] = stack.seen()["invoices"].values()
+    assert invoice["amount"] == 7.5
+
+
+def test_a_site_that_is_not_let_in_fails_with_the_command_that_lets_it_in(stack) -> None:
+    status, output = smoke(stack.endpoints["invoice_url"], origin="https://other.example")
+    assert (status, lines(output)[0]) == (1, "FAIL")
+    assert "make deploy ORIGINS=https://other.example" in output
+
+
+@pytest.fixture(scope="module")
+def open_stack(start_lasting_stack):
+    """Every site is let in, amounts are from 5 to the most that there is, and nobody has filled the secret."""
+    parameters = {"AllowedOrigins": "*", "MinAmount": "5", "MaxAmount": "999999999.99"}
+    return start_lasting_stack(parameters=parameters, fill_secret=False, sandboxes=1)
+
+
+def test_a_stack_that_lets_every_site_in_fails_unless_it_is_meant_so(open_stack) -> None:
+    status, output = smoke(open_stack.endpoints["invoice_url"], origin="https://shop.example")
+    assert status == 1
+    assert "Every site is let in" in output
+    assert smoke(open_stack.endpoints["invoice_url"], origin="*")[0] == 0
+
+
+def test_an_empty_secret_fails_with_how_to_fill_it_and_then_the_smallest_amount_is_found(open_stack) -> None:
+    status, output = smoke(open_stack.endpoints["invoice_url"], origin="*", create="1")
+    assert (status, lines(output)) == (1, ["ok", "ok", "FAIL"])
+    assert "service_not_configured" in output
+    assert "put-secret-value" in output
+
+    open_stack.tell("/secrets/fill", secret_string=f'{{"api_key": "{API_KEY}", "shop_id": "local-shop"}}')
+    assert smoke(open_stack.endpoints["invoice_url"], origin="*", create="1")[0] == 0
+    [invoice] = open_stack.seen()["invoices"].values()
+    assert invoice["amount"] == 5
+
+
+def test_a_provider_that_is_down_fails_with_what_to_do(stack) -> None:
+    stack.tell("/provider/stop")
+    try:
+        status, output = smoke(stack.endpoints["invoice_url"], create="1")
+    finally:
+        stack.tell("/provider/start")
+    assert status == 1
+    assert "provider_unavailable" in output
+    assert "Nothing was created" in output
+
+
+def test_a_wrong_path_is_another_stack(stack) -> None:
+    status, output = smoke(stack.endpoints["invoice_url"].replace("/v1/", "/v0/v1/"))
+    assert status == 1
+    assert "check URL" in output
+
+
+def test_nobody_there_is_said_once() -> None:
+    with reserve_port() as reservation:
+        status, output = smoke(f"http://127.0.0.1:{reservation.getsockname()[1]}/v1/invoice/create", origin=SITE)
+    assert (status, lines(output)) == (1, ["FAIL"])
+    assert "Connection refused" in output
+
+
+def test_a_certificate_that_nobody_vouches_for_is_not_trusted() -> None:
+    server = HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    threading.Thread(target=server.handle_request, daemon=True).start()
+    status, output = smoke(f"https://127.0.0.1:{server.server_port}/v1/invoice/create")
+    server.server_close()
+    assert status == 1
+    assert "unable to get local issuer certificate" in output
+
+
+@pytest.mark.parametrize(
+    ("invoice_ids", "complaint"),
+    [(["A", "B"], "two invoices under one key"), (["A", "A"], "lacks Idempotent-Replayed: true")],
+)
+def test_a_key_that_keeps_no_invoice_is_found_out(invoice_ids, complaint) -> None:
+    class Forgetful(BaseHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            """Says nothing."""
+
+        def do_POST(self) -> None:
+            is_key = "Idempotency-Key" in self.headers
+            body = json.dumps({"invoice_id": invoice_ids.pop(0)} if is_key else {}).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+    server = LoopbackServer(0, Forgetful, None)
+    status, output = smoke(f"{server.url}/v1/invoice/create", origin="*", create="1")
+    server.stop()
+    assert status == 1
+    assert complaint in output
+
+
+@pytest.mark.parametrize(
+    ("url", "complaint"),
+    [
+        ("http://shop.example/v1/invoice/create", "must be https"),
+        ("https://shop.example/", "must be the InvoiceUrl"),
+        ("https://user:pass@shop.example/v1/invoice/create", "must be the InvoiceUrl"),
+        ("", "must be the InvoiceUrl"),
+    ],
+)
+def test_an_address_that_cannot_be_right_is_not_asked(url, complaint) -> None:
+    status, output = smoke(url)
+    assert status == 2
+    assert complaint in output
+    assert "pass@" not in output

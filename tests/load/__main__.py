@@ -1,0 +1,123 @@
+"""Loads the local stack, and one runtime process by itself: ``make load``, which prints docs/scaling.md's tables.
+
+The gateway gets its requests from wrk, the process from ``soak``. Everything is on loopback, and bounded.
+"""
+
+import json
+import platform
+import statistics
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tests.integration.conftest import ROOT
+from tests.integration.test_local_stack import descendants
+from tests.load.soak import Held, Soak, soak
+
+PAGE = ROOT / "docs" / "scaling.md"
+GATEWAY_S = 120
+CONNECTIONS = 4  # as many as the stack has sandboxes
+SOAK_WARM_UP = 1000
+SOAK_REQUESTS = 30_000
+_BEGIN, _END = "<!-- load: made by `make load` -->", "<!-- end of the load -->"
+
+
+def main() -> int:
+    """Runs both loads and writes the tables; returns the exit status: 1 when a request failed."""
+    command = [ROOT / ".venv-local" / "bin" / "python", "-m", "infra.local", "serve"]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as stack:
+        endpoints = json.loads(stack.stdout.readline())
+        try:
+            print(f"{GATEWAY_S} s of requests through the gateway ...", flush=True)
+            _wrk(endpoints, seconds=5)  # starts the sandboxes
+            # Not the emulators, which name the same program at the end of their command.
+            sandboxes = [pid for pid, program in descendants(stack.pid).items() if "\0awslambdaric\0" in program[:200]]
+            before = Held.by(*sandboxes)
+            figures = _wrk(endpoints, seconds=GATEWAY_S)
+            after = Held.by(*sandboxes)
+            print(f"{SOAK_REQUESTS} requests to one runtime process ...", flush=True)
+            soaked = soak(endpoints, warm_up=SOAK_WARM_UP, requests=SOAK_REQUESTS)
+        finally:
+            stack.stdin.close()
+    text = "\n\n".join(
+        [
+            f"Made by `make load` on {_machine()}.",
+            _gateway_table(figures, len(sandboxes), before, after),
+            _soak_table(soaked),
+            _held_table(soaked),
+        ]
+    )
+    head, _, rest = PAGE.read_text().partition(_BEGIN)
+    PAGE.write_text(f"{head}{_BEGIN}\n\n{text}\n\n{_END}{rest.partition(_END)[2]}")
+    print(f"\n{text}\n\nWritten to {PAGE.relative_to(ROOT)}.")
+    if figures["not_2xx"] or figures["socket_errors"]:
+        print("Some requests failed: the reason is in .aws-sam/local.log.", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _wrk(endpoints: Mapping[str, Any], *, seconds: int) -> dict[str, int]:
+    script = Path(__file__).with_name("invoices.lua")
+    command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--timeout", "30s", "-s", script]
+    report = subprocess.run([*command, endpoints["invoice_url"]], capture_output=True, text=True, check=True).stdout
+    return json.loads(report.splitlines()[-1])
+
+
+def _gateway_table(figures: Mapping[str, int], sandboxes: int, before: Held, after: Held) -> str:
+    rate = figures["requests"] / (figures["duration_us"] / 1e6)
+    return _table(
+        f"through the gateway: {CONNECTIONS} connections, {sandboxes} sandboxes, every tenth request with a key",
+        [
+            ("requests", f"{figures['requests']}"),
+            ("requests a second", f"{rate:.0f}"),
+            ("p50 / p99", f"{figures['p50_us'] / 1e3:.1f} ms / {figures['p99_us'] / 1e3:.1f} ms"),
+            ("answers other than 2xx / socket errors", f"{figures['not_2xx']} / {figures['socket_errors']}"),
+            ("memory of all sandboxes, start / end", f"{_megabytes(before)} / {_megabytes(after)}"),
+            ("their open descriptors, start / end", f"{before.descriptors} / {after.descriptors}"),
+        ],
+    )
+
+
+def _soak_table(soaked: Soak) -> str:
+    rows = []
+    for kind, taken_s in soaked.seconds.items():
+        p50_s, p99_s = statistics.median(taken_s), statistics.quantiles(taken_s, n=100)[-1]
+        rows.append(f"| {kind} | {len(taken_s)} | {p50_s * 1e3:.2f} | {p99_s * 1e3:.2f} |")
+    return "\n".join(["| one runtime process | requests | p50, ms | p99, ms |", "|---|---|---|---|", *rows])
+
+
+def _held_table(soaked: Soak) -> str:
+    count = sum(map(len, soaked.seconds.values()))
+    busy_s = sum(map(sum, soaked.seconds.values()))
+    return _table(
+        "that process",
+        [
+            ("requests a second, all kinds together", f"{count / busy_s:.0f}"),
+            ("wrong answers", "0 (the first would have ended the run)"),
+            (
+                f"memory after {SOAK_WARM_UP} requests / {count} later",
+                f"{_megabytes(soaked.before)} / {_megabytes(soaked.after)}",
+            ),
+            ("open descriptors then", f"{soaked.before.descriptors} / {soaked.after.descriptors}"),
+        ],
+    )
+
+
+def _table(title: str, rows: list[tuple[str, str]]) -> str:
+    return "\n".join([f"| {title} | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)])
+
+
+def _megabytes(held: Held) -> str:
+    return f"{held.memory_bytes / 1e6:.1f} MB"
+
+
+def _machine() -> str:
+    models = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    processor = f"{len(models)} x {models[0].partition(':')[2].strip()}" if models else platform.machine()
+    return f"{processor}, Linux {platform.release()}, {platform.python_implementation()} {platform.python_version()}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,130 @@
+"""Thousands of requests to one runtime process: how long each took, and what the process holds before and after."""
+
+import itertools
+import json
+import os
+import time
+import uuid
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.benchmarks.runtime_api import Sandbox
+
+_ROOT = Path(__file__).parents[2]
+_RUNTIME_PYTHON = _ROOT / ".venv-lambda" / "bin" / "python"
+_ARTIFACT = _ROOT / ".aws-sam" / "local" / "CreateInvoiceFunction"
+_HANDLER = "create_invoice.lambda_handler"
+_SITE = "https://shop.example"
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a process holds: resident memory in bytes, and open file descriptors."""
+
+    memory_bytes: int
+    descriptors: int
+
+    @classmethod
+    def by(cls, *pids: int) -> "Held":
+        """Returns what these processes hold together."""
+        return cls(sum(map(_resident_bytes, pids)), sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in pids))
+
+
+@dataclass(frozen=True, slots=True)
+class Soak:
+    """What came of it: what the process held after the warm-up and at the end, and the seconds of each request."""
+
+    before: Held
+    after: Held
+    seconds: Mapping[str, list[float]]
+
+
+def soak(endpoints: Mapping[str, Any], *, warm_up: int, requests: int, **environment: str) -> Soak:
+    """Sends one runtime process ``warm_up`` and then ``requests`` requests, one after the other.
+
+    Args:
+        endpoints: Of a running local stack, whose provider, secret and table the process uses.
+        warm_up: How many requests come before the first look at what the process holds.
+        requests: How many come after it.
+        environment: Variables for the function besides those of the template.
+
+    Raises:
+        AssertionError: A reply was not the one that the request must get.
+    """
+    variables = {
+        "AWS_ACCESS_KEY_ID": "local",
+        "AWS_SECRET_ACCESS_KEY": "local",
+        "AWS_DEFAULT_REGION": endpoints["region"],
+        "AWS_ENDPOINT_URL_DYNAMODB": endpoints["table_url"],
+        "AWS_ENDPOINT_URL_SECRETS_MANAGER": endpoints["secrets_url"],
+        "ALLOWED_ORIGINS": _SITE,
+        "CRYPTOCLOUD_API_URL": endpoints["provider_url"],
+        "CRYPTOCLOUD_PAY_URL": endpoints["provider_url"],
+        "CRYPTOCLOUD_SECRET_ARN": endpoints["secret_id"],
+        "IDEMPOTENCY_TABLE": endpoints["table_name"],
+        "PYTHONDONTWRITEBYTECODE": "1",
+        **environment,
+    }
+    seconds: dict[str, list[float]] = defaultdict(list)
+    with Sandbox(_RUNTIME_PYTHON, _ARTIFACT, _HANDLER, variables) as sandbox:
+        mix = _mix()
+        for kind, event, is_right in itertools.islice(mix, warm_up):
+            _ask(sandbox, kind, event, is_right)
+        before = Held.by(sandbox.process.pid)
+        for kind, event, is_right in itertools.islice(mix, requests):
+            seconds[kind].append(_ask(sandbox, kind, event, is_right))
+        return Soak(before, Held.by(sandbox.process.pid), seconds)
+
+
+def _ask(sandbox: Sandbox, kind: str, event: object, is_right: Callable[[Any], bool]) -> float:
+    asked_s = time.perf_counter()
+    reply = sandbox.invoke(event)
+    assert is_right(reply.payload), f"{kind}: {reply}"
+    return reply.at_s - asked_s
+
+
+def _mix() -> Iterator[tuple[str, object, Callable[[Any], bool]]]:
+    """Yields kind, event and what the reply must be like: mostly buyers, and all that a function meets besides."""
+    while True:
+        key = uuid.uuid4().hex
+        for _ in range(15):
+            yield "without a key", _http({"amount": 19.99, "order_id": uuid.uuid4().hex}), _has_status(200)
+        yield "with a key", _http({"amount": 19.99}, key), _has_status(200)
+        yield "a replay", _http({"amount": 19.99}, key), _has_status(200)
+        yield "refused", _http({"amount": -5, uuid.uuid4().hex: 1}), _has_status(400)
+        yield "refused", _http({"amount": 1, "description": "x" * 17_000}), _has_status(413)
+        yield "direct", {"amount": "19.99"}, lambda payload: "pay_url" in payload
+
+
+def _http(body: dict[str, Any], key: str | None = None) -> dict[str, Any]:
+    """Returns a request as API Gateway passes it on."""
+    return {
+        "version": "2.0",
+        "routeKey": "POST /v1/invoice/create",
+        "rawPath": "/v1/invoice/create",
+        "rawQueryString": "",
+        "headers": {
+            "content-type": "application/json",
+            "origin": _SITE,
+            **({"idempotency-key": key} if key else {}),
+        },
+        "requestContext": {
+            "http": {"method": "POST", "path": "/v1/invoice/create"},
+            "requestId": uuid.uuid4().hex,
+            "stage": "$default",
+        },
+        "body": json.dumps(body),
+        "isBase64Encoded": False,
+    }
+
+
+def _has_status(status: int) -> Callable[[Any], bool]:
+    return lambda payload: payload.get("statusCode") == status
+
+
+def _resident_bytes(pid: int) -> int:
+    [line] = [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS:")]
+    return int(line.split()[1]) * 1024
