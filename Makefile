@@ -13,6 +13,8 @@ PYTHON ?= python3.13
 ENV := default
 ORIGINS :=
 PARAMETERS :=
+# Those of the environment's section in samconfig.toml, which SAM does not read when it is given others.
+SECTION_PARAMETERS = $(shell sed -n '/^\[$(ENV)\.deploy/,/^$$/s/^parameter_overrides = "\(.*\)"/\1/p' samconfig.toml)
 $(if $(filter default staging prod,$(ENV)),,$(error ENV is '$(ENV)': set it to default, staging or prod))
 
 $(if $(word 2,$(CURDIR)),$(error This project cannot be built in a folder with a space in its path: move it))
@@ -22,6 +24,8 @@ $(if $(word 2,$(CURDIR)),$(error This project cannot be built in a folder with a
 DEV := .venv
 LOCAL := .venv-local
 RUNTIME := .venv-lambda
+# The scanners of `make lint`: one of them pins a hundred packages of its own.
+SCAN := .venv-scan
 # A link to the Chromium that the browser tests drive.
 CHROMIUM := .chromium/chromium
 SAM := $(LOCAL)/bin/sam
@@ -35,7 +39,8 @@ SAM_OFFLINE := env -u AWS_PROFILE -u AWS_DEFAULT_PROFILE $(SAM)
 MACHINE_ARCH := $(if $(filter arm64 aarch64,$(shell uname -m)),arm64,x86_64)
 ARTIFACT := .aws-sam/local/template.yaml
 BUILD_LOG := .aws-sam/local-build.log
-SOURCES := template.yaml requirements.txt functions/Makefile infra/trim_botocore.py $(shell find functions -name '*.py')
+TEMPLATES := template.yaml infra/observability.yaml examples/caller-lambda/template.yaml
+SOURCES := template.yaml infra/observability.yaml requirements.txt functions/Makefile infra/trim_botocore.py $(shell find functions -name '*.py')
 
 .PHONY: help
 help: ## List the commands
@@ -54,12 +59,15 @@ test: on-linux $(DEV)/ready $(LOCAL)/ready $(RUNTIME)/ready $(ARTIFACT) $(CHROMI
 	@$(DEV)/bin/python -m pytest
 
 .PHONY: lint
-lint: $(DEV)/ready $(LOCAL)/ready $(LINTER)/node_modules/ready ## Check format, style, types, the templates and the contract
+lint: $(DEV)/ready $(LOCAL)/ready $(SCAN)/ready $(LINTER)/node_modules/ready ## Check format, style, types, templates, contract and dependencies
 	@$(DEV)/bin/ruff format --check .
 	@$(DEV)/bin/ruff check .
 	@$(DEV)/bin/mypy functions examples/caller-lambda/functions
 	@$(SAM_OFFLINE) validate --lint --region us-east-1
 	@$(SAM_OFFLINE) validate --lint --region us-east-1 --template examples/caller-lambda/template.yaml
+	@$(SCAN)/bin/cfn-lint --regions us-east-1 --append-rules cfn_lint_serverless.rules --template $(TEMPLATES)
+	@$(SCAN)/bin/checkov --framework cloudformation --skip-download --compact --quiet $(addprefix --file ,$(TEMPLATES))
+	@$(SCAN)/bin/python -m infra.scan.audit requirements.txt
 	@$(REDOCLY) lint docs/openapi.yaml --config $(LINTER)/redocly.yaml
 
 .PHONY: format
@@ -74,11 +82,11 @@ build: $(LOCAL)/ready ## Build the artifact for Lambda with sam build
 .PHONY: deploy
 deploy: build ## Build and deploy: make deploy ORIGINS=https://shop.example [PARAMETERS="MaxAmount=500"] [ENV=prod]
 	@$(SAM) deploy --config-env $(ENV) \
-		$(if $(ORIGINS)$(PARAMETERS),--parameter-overrides "$(if $(ORIGINS),AllowedOrigins=$(ORIGINS)) $(PARAMETERS)")
+		$(if $(ORIGINS)$(PARAMETERS),--parameter-overrides "$(SECTION_PARAMETERS) $(if $(ORIGINS),AllowedOrigins=$(ORIGINS)) $(PARAMETERS)")
 
 .PHONY: lock
 lock: $(DEV)/ready ## Compile the .in files into the lock files
-	@for name in requirements requirements-dev infra/local/requirements infra/local/lambda-runtime; do \
+	@for name in requirements requirements-dev infra/local/requirements infra/local/lambda-runtime infra/scan/requirements; do \
 		$(DEV)/bin/uv pip compile --quiet --universal --python-version 3.13 --generate-hashes \
 			--custom-compile-command "make lock" $$name.in --output-file $$name.txt; \
 	done
@@ -97,7 +105,7 @@ screenshot: on-linux $(DEV)/ready $(LOCAL)/ready $(RUNTIME)/ready $(ARTIFACT) $(
 
 .PHONY: clean
 clean: ## Remove everything that the other commands made
-	rm -rf $(DEV) $(LOCAL) $(RUNTIME) $(dir $(CHROMIUM)) $(LINTER)/node_modules .aws-sam .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(DEV) $(LOCAL) $(RUNTIME) $(SCAN) $(dir $(CHROMIUM)) $(LINTER)/node_modules .aws-sam .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 .PHONY: on-linux
 on-linux:
@@ -112,6 +120,9 @@ $(LOCAL)/ready: infra/local/requirements.txt
 
 $(RUNTIME)/ready: infra/local/lambda-runtime.txt
 	@$(call make-venv,$(RUNTIME),infra/local/lambda-runtime.txt)
+
+$(SCAN)/ready: infra/scan/requirements.txt
+	@$(call make-venv,$(SCAN),infra/scan/requirements.txt)
 
 $(LINTER)/node_modules/ready: $(LINTER)/package-lock.json | $(DEV)/ready
 	@echo "Installing the linter of the contract ..."
