@@ -150,7 +150,7 @@ def _as_outcome(exception: Exception, context: "LambdaContext") -> InvoicingErro
     log = logger.error if error.http_status >= 500 else logger.info
     log("invoice not created", code=error.code, reason=error.reason)
     metrics.add_metric(type(error).__name__, "Count", 1)
-    if error.http_status >= 500:
+    if error.http_status >= 500:  # to Lambda, a reply like any other
         count_for_version(type(error).__name__, context.function_version)
     return error
 

@@ -1,6 +1,7 @@
 """Alarms and dashboard watch what the function really counts, and wake nobody for nothing."""
 
 import importlib
+import io
 import json
 import re
 from collections import defaultdict
@@ -13,7 +14,7 @@ from typing import Any, get_args
 import pytest
 import yaml
 
-from infra.scan.audit import verdict
+from infra.scan import audit
 from invoicing import observability
 from invoicing.errors import ERROR_TABLE, InternalError, InvalidRequest, InvoicingError
 from invoicing.models import InvoiceRequest
@@ -340,6 +341,20 @@ def test_the_nested_stack_gets_what_it_asks_for() -> None:
     ],
 )
 def test_a_vulnerable_package_fails_the_linters_and_so_does_one_not_looked_at(capsys, package, status, said) -> None:
-    assert verdict("requirements.txt", [package]) == status
+    assert audit.verdict("requirements.txt", [package]) == status
     printed = capsys.readouterr()
     assert said in printed.out + printed.err
+
+
+def test_where_pypis_data_cannot_be_reached_the_audit_says_so_and_fails_nothing(capsys, monkeypatch) -> None:
+    def unreachable(*_: Any, **__: Any) -> Any:
+        raise OSError("no route")
+
+    def mirror(*_: Any, **__: Any) -> Any:
+        return io.BytesIO(b'{"info": {}, "vulnerabilities": []}')
+
+    for answer, reason in ((unreachable, "no route"), (mirror, "it knows of none")):
+        monkeypatch.setattr("urllib.request.urlopen", answer)
+        assert audit.main("requirements.txt") == 0
+        assert "requirements.txt was not checked" in (printed := capsys.readouterr().out)
+        assert reason in printed
