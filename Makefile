@@ -18,6 +18,8 @@ URL :=
 ORIGIN :=
 CREATE :=
 AMOUNT :=
+# Those of the environment's section in samconfig.toml, which SAM does not read when it is given others.
+SECTION_PARAMETERS = $(shell sed -n '/^\[$(ENV)\.deploy/,/^$$/s/^parameter_overrides = "\(.*\)"/\1/p' samconfig.toml)
 $(if $(filter default staging prod,$(ENV)),,$(error ENV is '$(ENV)': set it to default, staging or prod))
 
 $(if $(word 2,$(CURDIR)),$(error This project cannot be built in a folder with a space in its path: move it))
@@ -27,6 +29,8 @@ $(if $(word 2,$(CURDIR)),$(error This project cannot be built in a folder with a
 DEV := .venv
 LOCAL := .venv-local
 RUNTIME := .venv-lambda
+# The scanners of `make lint`: one of them pins a hundred packages of its own.
+SCAN := .venv-scan
 # A link to the Chromium that the browser tests drive.
 CHROMIUM := .chromium/chromium
 SAM := $(LOCAL)/bin/sam
@@ -40,9 +44,10 @@ SAM_OFFLINE := env -u AWS_PROFILE -u AWS_DEFAULT_PROFILE $(SAM)
 MACHINE_ARCH := $(if $(filter arm64 aarch64,$(shell uname -m)),arm64,x86_64)
 ARTIFACT := .aws-sam/local/template.yaml
 BUILD_LOG := .aws-sam/local-build.log
+TEMPLATES := template.yaml infra/observability.yaml infra/github-deploy.yaml examples/caller-lambda/template.yaml
 CONTESTANTS := $(patsubst %,.aws-sam/contestants/%/template.yaml,Plain Bare Tutorial)
 BARE := .aws-sam/contestants/Bare/template.yaml
-SOURCES := template.yaml requirements.txt functions/Makefile infra/trim_botocore.py $(shell find functions -name '*.py')
+SOURCES := template.yaml infra/observability.yaml requirements.txt functions/Makefile infra/trim_botocore.py $(shell find functions -name '*.py')
 
 .PHONY: help
 help: ## List the commands
@@ -61,12 +66,16 @@ test: on-linux $(DEV)/ready $(LOCAL)/ready $(RUNTIME)/ready $(ARTIFACT) $(CHROMI
 	@$(DEV)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 .PHONY: lint
-lint: $(DEV)/ready $(LOCAL)/ready $(LINTER)/node_modules/ready ## Check format, style, types, the templates and the contract
+lint: $(DEV)/ready $(LOCAL)/ready $(SCAN)/ready $(LINTER)/node_modules/ready ## Check format, style, types, templates, contract, workflows and dependencies
 	@$(DEV)/bin/ruff format --check .
 	@$(DEV)/bin/ruff check .
 	@$(DEV)/bin/mypy functions examples/caller-lambda/functions
 	@$(SAM_OFFLINE) validate --lint --region us-east-1
 	@$(SAM_OFFLINE) validate --lint --region us-east-1 --template examples/caller-lambda/template.yaml
+	@$(SCAN)/bin/cfn-lint --regions us-east-1 --append-rules cfn_lint_serverless.rules --template $(TEMPLATES)
+	@$(SCAN)/bin/checkov --framework cloudformation --skip-download --compact --quiet $(addprefix --file ,$(TEMPLATES))
+	@$(SCAN)/bin/zizmor --offline --no-progress --quiet --pedantic .github/workflows
+	@$(SCAN)/bin/python -m infra.scan.audit requirements.txt
 	@$(REDOCLY) lint docs/openapi.yaml --config $(LINTER)/redocly.yaml
 
 .PHONY: format
@@ -81,7 +90,7 @@ build: $(LOCAL)/ready ## Build the artifact for Lambda with sam build
 .PHONY: deploy
 deploy: build ## Build and deploy: make deploy ORIGINS=https://shop.example [PARAMETERS="MaxAmount=500"] [ENV=prod] [CONFIRM=no]
 	@$(SAM) deploy --config-env $(ENV) $(if $(filter no,$(CONFIRM)),--no-confirm-changeset) \
-		$(if $(ORIGINS)$(PARAMETERS),--parameter-overrides "$(if $(ORIGINS),AllowedOrigins=$(ORIGINS)) $(PARAMETERS)")
+		$(if $(ORIGINS)$(PARAMETERS),--parameter-overrides "$(SECTION_PARAMETERS) $(if $(ORIGINS),AllowedOrigins=$(ORIGINS)) $(PARAMETERS)")
 
 .PHONY: smoke
 smoke: ## Check a deployed stack: make smoke URL=https://… [ORIGIN=https://shop.example] [CREATE=1 [AMOUNT=5]]
@@ -98,7 +107,7 @@ load: on-linux $(DEV)/ready $(LOCAL)/ready $(RUNTIME)/ready $(ARTIFACT) ## Load 
 
 .PHONY: lock
 lock: $(DEV)/ready ## Compile the .in files into the lock files
-	@for name in requirements requirements-dev infra/local/requirements infra/local/lambda-runtime \
+	@for name in requirements requirements-dev infra/local/requirements infra/local/lambda-runtime infra/scan/requirements \
 		tests/benchmarks/contestants/bare/requirements tests/benchmarks/contestants/tutorial/requirements; do \
 		$(DEV)/bin/uv pip compile --quiet --universal --python-version 3.13 --generate-hashes \
 			--custom-compile-command "make lock" $$name.in --output-file $$name.txt; \
@@ -122,7 +131,7 @@ screenshot: on-linux $(DEV)/ready $(LOCAL)/ready $(RUNTIME)/ready $(ARTIFACT) $(
 
 .PHONY: clean
 clean: ## Remove everything that the other commands made
-	rm -rf $(DEV) $(LOCAL) $(RUNTIME) $(dir $(CHROMIUM)) $(LINTER)/node_modules .aws-sam .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(DEV) $(LOCAL) $(RUNTIME) $(SCAN) $(dir $(CHROMIUM)) $(LINTER)/node_modules .aws-sam .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 .PHONY: on-linux
 on-linux:
@@ -137,6 +146,9 @@ $(LOCAL)/ready: infra/local/requirements.txt
 
 $(RUNTIME)/ready: infra/local/lambda-runtime.txt
 	@$(call make-venv,$(RUNTIME),infra/local/lambda-runtime.txt)
+
+$(SCAN)/ready: infra/scan/requirements.txt
+	@$(call make-venv,$(SCAN),infra/scan/requirements.txt)
 
 $(LINTER)/node_modules/ready: $(LINTER)/package-lock.json | $(DEV)/ready
 	@echo "Installing the linter of the contract ..."

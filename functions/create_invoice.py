@@ -35,7 +35,7 @@ from invoicing.models import (
     parse_idempotency_key,
     parse_json_object,
 )
-from invoicing.observability import logger, metrics
+from invoicing.observability import ERROR_RAISED, count_for_version, logger, metrics
 from invoicing.service import InvoiceService
 from invoicing.settings import load_settings
 
@@ -47,7 +47,7 @@ _JSON_MEDIA_TYPE = re.compile(r"\s*application/json\s*(;|$)", re.IGNORECASE)
 
 
 @logger.inject_lambda_context(log_event=False, clear_state=True)
-@metrics.log_metrics
+@metrics.log_metrics(capture_cold_start_metric=True)
 def lambda_handler(event: Any, context: "LambdaContext") -> dict[str, Any]:
     """Answers an API Gateway request (payload 2.0) with an HTTP response, any other event as a direct invocation.
 
@@ -69,7 +69,7 @@ def _answer_http(event: dict[str, Any], context: "LambdaContext") -> dict[str, A
             headers["Idempotent-Replayed"] = "true"
         return _response(200, "application/json", headers, encode_json_object(delivery.invoice.payload()))
     except Exception as exception:
-        error = _as_outcome(exception)
+        error = _as_outcome(exception, context)
     if retry_after_s := error.retry_after_s or error.default_retry_after_s:
         headers["Retry-After"] = str(retry_after_s)
     problem = json.dumps(error.problem(context.aws_request_id))
@@ -88,7 +88,9 @@ def _answer_direct(event: Any, context: "LambdaContext") -> dict[str, Any]:
         # The runtime encodes a Decimal as an exact number.
         return delivery.invoice.payload()
     except Exception as exception:
-        error = _as_outcome(exception)
+        error = _as_outcome(exception, context)
+    # Lambda counts it as an error of the function; the difference of the two is what crashed or ran out of time.
+    count_for_version(ERROR_RAISED, context.function_version)
     raise error.for_direct_caller(context.aws_request_id) from None
 
 
@@ -133,7 +135,7 @@ def _create(request: InvoiceRequest, key: IdempotencyKey | None, context: "Lambd
     return _service().create(request, key, lambda_deadline_s=lambda_deadline_s)
 
 
-def _as_outcome(exception: Exception) -> InvoicingError:
+def _as_outcome(exception: Exception, context: "LambdaContext") -> InvoicingError:
     """Returns the row of the error table that this exception is, logged and counted."""
     match exception:
         case InvoicingError():
@@ -148,6 +150,8 @@ def _as_outcome(exception: Exception) -> InvoicingError:
     log = logger.error if error.http_status >= 500 else logger.info
     log("invoice not created", code=error.code, reason=error.reason)
     metrics.add_metric(type(error).__name__, "Count", 1)
+    if error.http_status >= 500:  # to Lambda, a reply like any other
+        count_for_version(type(error).__name__, context.function_version)
     return error
 
 

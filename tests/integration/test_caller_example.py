@@ -42,6 +42,8 @@ def both(start_lasting_stack, tmp_path_factory) -> Stack:
     template = yaml.safe_load(BUILT.read_text())
     function = template["Resources"]["CreateInvoiceFunction"]["Properties"]
     function["CodeUri"] = str(BUILT.parent / function["CodeUri"])
+    nested = template["Resources"]["ObservabilityStack"]["Properties"]
+    nested["TemplateURL"] = str(BUILT.parent / nested["TemplateURL"])
     template["Resources"]["Caller"] = {
         "Type": "AWS::Serverless::Application",
         "Properties": {

@@ -134,8 +134,10 @@ def test_an_invoice_and_an_error_are_counted_once_each_and_latency_per_attempt(s
     stack.misbehave("status", value=503)
     stack.post({"amount": 1})
     stack.post({"amount": 0})
-    names = [name for metric in metrics_in(stack.log_text()) for name in metric if name not in ("_aws", "service")]
-    assert names == ["ProviderLatency", "InvoiceCreated", "ProviderLatency", "InvoiceCreated", "InvalidRequest"]
+    dimensions = ("_aws", "service", "function_name")
+    names = [name for metric in metrics_in(stack.log_text()) for name in metric if name not in dimensions]
+    invoice = ["ProviderLatency", "InvoiceCreated", "AmountAskedUSD"]
+    assert names == ["ColdStart", *invoice, *invoice, "InvalidRequest"]
     latencies_s = [metric["ProviderLatency"] for metric in metrics_in(stack.log_text()) if "ProviderLatency" in metric]
     assert [len(values) for values in latencies_s] == [1, 2]
 

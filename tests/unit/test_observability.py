@@ -1,0 +1,360 @@
+"""Alarms and dashboard watch what the function really counts, and wake nobody for nothing."""
+
+import importlib
+import io
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, get_args
+
+import pytest
+import yaml
+
+from infra.scan import audit
+from invoicing import observability
+from invoicing.errors import ERROR_TABLE, InternalError, InvalidRequest, InvoicingError
+from invoicing.models import InvoiceRequest
+from invoicing.observability import AMOUNT_ASKED, ERROR_RAISED, NAMESPACE, count_amount, metrics
+
+ROOT = Path(__file__).parents[2]
+CONTEXT = SimpleNamespace(
+    aws_request_id="request-1",
+    function_name="invoices",
+    function_version="7",
+    invoked_function_arn="arn:aws:lambda:us-east-1:123456789012:function:invoices:live",
+    memory_limit_in_mb=1024,
+    get_remaining_time_in_millis=lambda: 28_000,
+)
+HTTP_EVENT = {"requestContext": {}, "headers": {"content-type": "application/json"}, "body": '{"amount": 1}'}
+
+# A metric's name and its dimensions' names.
+type Metric = tuple[str, frozenset[str]]
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads CloudFormation's short forms: ``!Ref x`` as ``{"Ref": "x"}``."""
+
+
+def _short_form(loader: _Loader, tag: str, node: yaml.Node) -> dict[str, Any]:
+    match node:
+        case yaml.ScalarNode():
+            return {tag: node.value}
+        case yaml.SequenceNode():
+            return {tag: loader.construct_sequence(node, deep=True)}
+    raise AssertionError(node)
+
+
+_Loader.add_multi_constructor("!", _short_form)
+
+
+def resources_of(file: str) -> dict[str, Any]:
+    return yaml.load((ROOT / file).read_text(), _Loader)["Resources"]
+
+
+OBSERVED = resources_of("infra/observability.yaml")
+STACK = resources_of("template.yaml")
+
+
+def alarms(resources: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {name: alarm["Properties"] for name, alarm in resources.items() if alarm["Type"] == "AWS::CloudWatch::Alarm"}
+
+
+def metrics_of(alarm: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    if "MetricName" in alarm:
+        yield alarm
+    for query in alarm.get("Metrics", ()):
+        if "MetricStat" in query:
+            yield query["MetricStat"]["Metric"]
+
+
+def metrics_of_the_dashboard() -> Iterator[tuple[str, str, dict[str, str]]]:
+    body = json.loads(OBSERVED["Dashboard"]["Properties"]["DashboardBody"]["Sub"])
+    for widget in body["widgets"]:
+        before: list[str] = []
+        for row in widget["properties"].get("metrics", ()):
+            names = [before[place] if name == "." else name for place, name in enumerate(row) if isinstance(name, str)]
+            before = names
+            yield names[0], names[1], dict(zip(names[2::2], names[3::2], strict=True))
+
+
+def watched() -> set[Metric]:
+    """All metrics of ours that an alarm or the dashboard reads."""
+    by_alarms = (
+        metric
+        for resources in (OBSERVED, STACK)
+        for alarm in alarms(resources).values()
+        for metric in metrics_of(alarm)
+    )
+    of_alarms = [(m["Namespace"], m["MetricName"], {d["Name"]: d["Value"] for d in m["Dimensions"]}) for m in by_alarms]
+    every = [*of_alarms, *metrics_of_the_dashboard()]
+    assert {namespace for namespace, _, _ in every} <= {NAMESPACE, "AWS/Lambda", "AWS/ApiGateway", "AWS/SQS"}
+    return {(name, frozenset(dimensions)) for namespace, name, dimensions in every if namespace == NAMESPACE}
+
+
+def emitted(text: str) -> dict[Metric, list[Any]]:
+    """The metrics in what the function printed, and their values."""
+    found: defaultdict[Metric, list[Any]] = defaultdict(list)
+    for line in text.splitlines():
+        record = json.loads(line)
+        for directive in record.get("_aws", {}).get("CloudWatchMetrics", ()):
+            assert directive["Namespace"] == NAMESPACE
+            [dimensions] = directive["Dimensions"]
+            assert record["service"] == "unit-tests"
+            for metric in directive["Metrics"]:
+                found[metric["Name"], frozenset(dimensions)] += record[metric["Name"]]
+    return dict(found)
+
+
+@pytest.fixture
+def function(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    return importlib.import_module("create_invoice")
+
+
+def fail_with(function: Any, error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def create(*_: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(function, "_create", create)
+
+
+def counted_by(
+    function: Any, capsys: pytest.CaptureFixture[str], error: Exception, monkeypatch: Any
+) -> dict[Metric, list[Any]]:
+    fail_with(function, error, monkeypatch)
+    function.lambda_handler(HTTP_EVENT, CONTEXT)
+    with pytest.raises(InvoicingError):
+        function.lambda_handler({"amount": 1}, CONTEXT)
+    return emitted(capsys.readouterr().out)
+
+
+SERVICE = frozenset({"service"})
+BY_VERSION = frozenset({"service", "version"})
+
+
+def counted() -> set[Metric]:
+    """All metrics that the function can count, by the names in its code."""
+    names = {value for name, value in vars(observability).items() if name.isupper() and isinstance(value, str)}
+    currencies = get_args(InvoiceRequest.model_fields["currency"].annotation)
+    names = names - {NAMESPACE, AMOUNT_ASKED, ERROR_RAISED} | {AMOUNT_ASKED + currency for currency in currencies}
+    return {
+        *((name, SERVICE) for name in names),
+        *((error.__name__, SERVICE) for error in ERROR_TABLE),
+        *((error.__name__, BY_VERSION) for error in ERROR_TABLE if error.http_status >= 500),
+        (ERROR_RAISED, BY_VERSION),
+        ("ColdStart", frozenset({"function_name", "service"})),
+    }
+
+
+def test_every_metric_that_is_watched_is_counted_and_every_one_counted_is_watched() -> None:
+    by_the_filter = {("ApiThrottled", SERVICE)}
+    [transformation] = OBSERVED["ThrottledRequests"]["Properties"]["MetricTransformations"]
+    assert (transformation["MetricNamespace"], transformation["MetricName"]) == (NAMESPACE, "ApiThrottled")
+    assert transformation["Dimensions"] == [{"Key": "service", "Value": "$.service"}]
+    assert watched() == counted() | by_the_filter
+
+
+def test_each_error_is_counted_for_the_stack_and_the_servers_own_for_the_version_too(
+    function, capsys, monkeypatch
+) -> None:
+    for error in ERROR_TABLE:
+        found = counted_by(function, capsys, error(), monkeypatch)
+        assert found[error.__name__, SERVICE] == [1.0, 1.0]
+        assert found.get((error.__name__, BY_VERSION)) == ([1.0, 1.0] if error.http_status >= 500 else None)
+        # Once: a reply over HTTP is no error to Lambda.
+        assert found[ERROR_RAISED, BY_VERSION] == [1.0]
+        assert found.keys() - {("ColdStart", frozenset({"function_name", "service"}))} <= counted()
+
+
+def test_what_nobody_foresaw_is_counted_as_an_internal_error_of_the_version(function, capsys, monkeypatch) -> None:
+    found = counted_by(function, capsys, KeyError("x"), monkeypatch)
+    assert found[InternalError.__name__, BY_VERSION] == [1.0, 1.0]
+
+
+def test_the_first_request_of_a_sandbox_is_a_cold_start(function, capsys, monkeypatch) -> None:
+    monkeypatch.setattr("aws_lambda_powertools.metrics.provider.cold_start.is_cold_start", True)
+    found = counted_by(function, capsys, InvalidRequest(), monkeypatch)
+    assert found["ColdStart", frozenset({"function_name", "service"})] == [1.0]
+
+
+def test_money_is_summed_by_currency_in_the_functions_own_record(capsys) -> None:
+    count_amount(Decimal("19.99"), "EUR")
+    count_amount(Decimal("0.01"), "EUR")
+    metrics.flush_metrics()
+    assert emitted(capsys.readouterr().out) == {("AmountAskedEUR", SERVICE): [19.99, 0.01]}
+
+
+def test_two_stacks_share_no_alarm() -> None:
+    variables = STACK["CreateInvoiceFunction"]["Properties"]["Environment"]["Variables"]
+    assert variables["POWERTOOLS_SERVICE_NAME"] == {"Ref": "AWS::StackName"}
+    assert STACK["ObservabilityStack"]["Properties"]["Parameters"]["Service"] == {"Ref": "AWS::StackName"}
+    access_log = STACK["InvoiceApi"]["Properties"]["AccessLogSettings"]["Format"]["Sub"]
+    assert '"service":"${AWS::StackName}"' in access_log
+    for resources, service in ((OBSERVED, {"Ref": "Service"}), (STACK, {"Ref": "AWS::StackName"})):
+        for alarm in alarms(resources).values():
+            for metric in metrics_of(alarm):
+                dimensions = {dimension["Name"]: dimension["Value"] for dimension in metric["Dimensions"]}
+                assert dimensions.get("service", service) == service
+                assert all(isinstance(value, dict) for value in dimensions.values())
+
+
+def test_the_alarms_that_the_owner_gets_are_these() -> None:
+    table = {
+        name: (alarm.get("MetricName"), alarm["Threshold"], alarm.get("Period"), alarm["EvaluationPeriods"])
+        for name, alarm in alarms(OBSERVED).items()
+    }
+    assert table == {
+        "CredentialsRejected": ("ProviderCredentialsRejected", 1, 300, 1),
+        "RecordLost": ("RecordLost", 1, 300, 1),
+        "OutcomeUnknown": ("OutcomeUnknown", 3, 900, 1),
+        "CircuitOpened": ("CircuitOpened", 1, 300, 1),
+        "FailureShare": (None, 10, None, 1),
+        "SlowReplies": ("Latency", 10_000, 300, 3),
+        "FunctionThrottled": ("Throttles", 3, 300, 1),
+        "ApiThrottled": ("ApiThrottled", 50, 300, 1),
+        "DeadLetters": ("ApproximateNumberOfMessagesVisible", 1, 300, 1),
+    }
+    assert sum(len(list(metrics_of(alarm))) for alarm in alarms(OBSERVED).values()) == 10  # as many as are free
+
+
+@pytest.mark.parametrize("resources", [OBSERVED, STACK], ids=["observed", "roll-out"])
+def test_silence_is_no_alarm_and_no_alarm_is_on_what_callers_do_wrong(resources) -> None:
+    of_callers = {error.__name__ for error in ERROR_TABLE if error.http_status < 500} | {"4xx"}
+    for name, alarm in alarms(resources).items():
+        assert alarm["TreatMissingData"] == "notBreaching", name
+        assert alarm["ComparisonOperator"] == "GreaterThanOrEqualToThreshold", name
+        assert alarm["AlarmDescription"], name
+        if any("FILL" in query.get("Expression", "") for query in alarm.get("Metrics", ())):
+            # The last period is often without data yet: filled, and the only one, it would always be well.
+            assert alarm["DatapointsToAlarm"] < alarm["EvaluationPeriods"], name
+        assert not of_callers & {metric["MetricName"] for metric in metrics_of(alarm)}, name
+
+
+# CloudWatch's metric math, as far as it is used, in Python.
+MATH = {"FILL": lambda value, other: other if value is None else value, "IF": lambda test, yes, no: yes if test else no}
+
+
+def evaluate(alarm: dict[str, Any], **values: float | None) -> bool:
+    """Whether the alarm is on in a period with these values; a metric not named has none."""
+    queries = {query["Id"]: query for query in alarm["Metrics"]}
+    shown = [name for name, query in queries.items() if query.get("ReturnData", True)]
+    assert len(shown) == 1
+
+    def value(name: str) -> Any:
+        if "Expression" not in queries[name]:
+            return values.get(name)
+        expression = queries[name]["Expression"].replace(" AND ", " and ")
+        used = set(re.findall(r"\b[a-z]+\b", expression)) & queries.keys()
+        return eval(expression, {**MATH, **{other: value(other) for other in used}})
+
+    return value(shown[0]) >= alarm["Threshold"]
+
+
+@pytest.mark.parametrize(
+    ("failures", "requests", "on"),
+    [(1, 1, False), (2, 2, False), (3, 3, True), (3, 30, True), (3, 31, False), (100, 900, True), (0, 900, False)],
+)
+def test_the_share_of_failures_counts_from_three_failures_on(failures: int, requests: int, on: bool) -> None:
+    # API Gateway reports 5xx as 0 with every request.
+    assert evaluate(alarms(OBSERVED)["FailureShare"], failures=failures, requests=requests) is on
+
+
+@pytest.mark.parametrize(
+    ("values", "on"),
+    [
+        ({}, False),
+        ({"errors": 0}, False),
+        ({"internal": 1}, True),  # over HTTP Lambda sees a success
+        ({"unconfigured": 1}, True),
+        ({"errors": 1}, True),  # crashed or timed out: nothing else was counted
+        ({"errors": 1, "raised": 1}, False),  # a direct caller's bad request
+        ({"errors": 1, "raised": 1, "internal": 1}, True),
+        ({"errors": 5, "raised": 4}, True),
+    ],
+)
+def test_a_new_version_that_fails_by_its_own_fault_is_rolled_back_at_the_first_failure(values, on: bool) -> None:
+    assert evaluate(alarms(STACK)["NewVersionFails"], **values) is on
+
+
+@pytest.mark.parametrize(
+    ("values", "on"),
+    [
+        ({}, False),
+        ({"requests": 500}, False),
+        ({"unknown": 2, "requests": 2}, False),
+        ({"unknown": 3, "requests": 3}, True),
+        ({"unknown": 1, "unavailable": 1, "rejected": 1, "requests": 29}, True),
+        ({"unknown": 3, "requests": 30}, False),
+        ({"rejected": 40, "requests": 300}, True),
+    ],
+)
+def test_a_new_version_that_creates_no_invoices_is_rolled_back_and_one_failure_in_many_is_not(values, on: bool) -> None:
+    assert evaluate(alarms(STACK)["NewVersionCreatesNoInvoices"], **values) is on
+
+
+def test_the_owner_hears_of_every_alarm_and_once_of_a_provider_that_is_down() -> None:
+    composite = OBSERVED["InvoicesFail"]["Properties"]
+    rule = composite["AlarmRule"]["Sub"]
+    named = set(re.findall(r'(?<!NOT )ALARM\("\$\{(\w+)\}"\)', rule))
+    silent = {name for name, alarm in alarms(OBSERVED).items() if "AlarmActions" not in alarm}
+    assert named == silent == {"OutcomeUnknown", "CircuitOpened", "FailureShare", "SlowReplies"}
+    # That one says itself what to do.
+    assert rule.endswith('AND NOT ALARM("${CredentialsRejected}")')
+    for alarm in (composite, *(alarm for name, alarm in alarms(OBSERVED).items() if name not in silent)):
+        assert alarm["AlarmActions"] == alarm["OKActions"] == [{"Ref": "Alarms"}]
+    shown = OBSERVED["Dashboard"]["Properties"]["DashboardBody"]["Sub"]
+    assert set(re.findall(r"\$\{(\w+)\.Arn\}", shown)) == {*alarms(OBSERVED), "InvoicesFail"}
+
+
+def test_only_alarms_of_this_stack_may_publish_and_the_name_of_each_says_whose_it_is() -> None:
+    [statement] = OBSERVED["AlarmsPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    assert statement["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
+    assert statement["Action"] == "sns:Publish"
+    assert statement["Condition"]["ArnLike"]["aws:SourceArn"]["Sub"].endswith(":alarm:${Service}-*")
+    for alarm in (OBSERVED["InvoicesFail"]["Properties"], *alarms(OBSERVED).values()):
+        assert alarm["AlarmName"]["Sub"].startswith("${Service}-")
+    # Not alias/aws/sns, to which no alarm could publish.
+    key = OBSERVED["Alarms"]["Properties"]["KmsMasterKeyId"]
+    assert key == {"If": ["HasKey", {"Ref": "KeyArn"}, {"Ref": "AWS::NoValue"}]}
+
+
+def test_the_nested_stack_gets_what_it_asks_for() -> None:
+    asked = yaml.load((ROOT / "infra" / "observability.yaml").read_text(), _Loader)["Parameters"]
+    assert STACK["ObservabilityStack"]["Properties"]["Parameters"].keys() == asked.keys()
+
+
+@pytest.mark.parametrize(
+    ("package", "status", "said"),
+    [
+        ({"name": "a", "version": "1", "vulns": []}, 0, "no known vulnerability in the 1 packages"),
+        (
+            {"name": "a", "version": "1", "vulns": [{"id": "CVE-1", "fix_versions": ["2"]}]},
+            1,
+            "a 1 has CVE-1, mended in 2",
+        ),
+        ({"name": "a", "version": "1", "vulns": [{"id": "CVE-1", "fix_versions": []}]}, 1, "mended in no version yet"),
+        ({"name": "a", "skip_reason": "a was not found"}, 1, "a was not found"),
+    ],
+)
+def test_a_vulnerable_package_fails_the_linters_and_so_does_one_not_looked_at(capsys, package, status, said) -> None:
+    assert audit.verdict("requirements.txt", [package]) == status
+    printed = capsys.readouterr()
+    assert said in printed.out + printed.err
+
+
+def test_where_pypis_data_cannot_be_reached_the_audit_says_so_and_fails_nothing(capsys, monkeypatch) -> None:
+    def unreachable(*_: Any, **__: Any) -> Any:
+        raise OSError("no route")
+
+    def mirror(*_: Any, **__: Any) -> Any:
+        return io.BytesIO(b'{"info": {}, "vulnerabilities": []}')
+
+    for answer, reason in ((unreachable, "no route"), (mirror, "it knows of none")):
+        monkeypatch.setattr("urllib.request.urlopen", answer)
+        assert audit.main("requirements.txt") == 0
+        assert "requirements.txt was not checked" in (printed := capsys.readouterr().out)
+        assert reason in printed
