@@ -45,6 +45,7 @@ MACHINE_ARCH := $(if $(filter arm64 aarch64,$(shell uname -m)),arm64,x86_64)
 ARTIFACT := .aws-sam/local/template.yaml
 BUILD_LOG := .aws-sam/local-build.log
 TEMPLATES := template.yaml infra/observability.yaml infra/github-deploy.yaml examples/caller-lambda/template.yaml
+WHEELS := .aws-sam/wheels
 CONTESTANTS := $(patsubst %,.aws-sam/contestants/%/template.yaml,Plain Bare Tutorial)
 BARE := .aws-sam/contestants/Bare/template.yaml
 SOURCES := template.yaml infra/observability.yaml requirements.txt functions/Makefile infra/trim_botocore.py $(shell find functions -name '*.py')
@@ -62,7 +63,7 @@ run: on-linux $(LOCAL)/ready $(RUNTIME)/ready $(ARTIFACT) ## Run the local stack
 	@$(LOCAL)/bin/python -m infra.local run $(if $(PORT),--port $(PORT))
 
 .PHONY: test
-test: on-linux $(DEV)/ready $(LOCAL)/ready $(RUNTIME)/ready $(ARTIFACT) $(CHROMIUM) $(BARE) ## Run all tests
+test: on-linux $(DEV)/ready $(LOCAL)/ready $(RUNTIME)/ready $(ARTIFACT) $(CHROMIUM) $(BARE) $(WHEELS)/ready ## Run all tests
 	@$(DEV)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 .PHONY: lint
@@ -160,6 +161,12 @@ $(ARTIFACT): $(SOURCES) | $(LOCAL)/ready
 	@mkdir -p .aws-sam
 	@LAMBDA_ARCH=$(MACHINE_ARCH) TEMPLATE_ARCH=$(MACHINE_ARCH) PYTHON="$(abspath $(LOCAL))/bin/python" \
 		$(SAM_OFFLINE) build --build-dir $(dir $@) > $(BUILD_LOG) 2>&1 || { cat $(BUILD_LOG) >&2; exit 1; }
+	@touch $@
+
+# The packages of this machine's artifact: a test builds from them, without the network.
+$(WHEELS)/ready: requirements.txt | $(LOCAL)/ready
+	@$(LOCAL)/bin/python -m pip download --quiet --no-deps --require-hashes --requirement $< --dest $(dir $@) \
+		--platform manylinux2014_$(MACHINE_ARCH:arm64=aarch64) --python-version 3.13 --implementation cp --only-binary :all:
 	@touch $@
 
 # What the benchmarks compare with, as `sam build` builds it without a recipe.

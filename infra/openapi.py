@@ -40,7 +40,7 @@ CryptoCloud creates a new invoice each time it is asked. With an `Idempotency-Ke
 hours is the same invoice. A failure frees the key.
 
 What API Gateway answers by itself has its own form, `{"message": "…"}`: 429 when there are too many requests, and 500
-should the function not answer it.
+or 503 should the function not answer it, or not in time.
 """
 
 _IDEMPOTENCY_KEY = {
@@ -52,7 +52,7 @@ _IDEMPOTENCY_KEY = {
         "bare or in double quotes (`\\` before a quote or backslash in them). The same key with another body is "
         "refused with `idempotency_key_reused`."
     ),
-    "schema": {"type": "string", "pattern": r'^([!-~]{1,255}|"([!#-\[\]-~]|\\["\\]){1,255}")$'},
+    "schema": {"type": "string", "pattern": r'^(?!""$)([!-~]{1,255}|"([!#-\[\]-~]|\\["\\]){1,255}")$'},
     "examples": {
         "bare": {"value": "1f0c6e7a-5b1e-4a56-9f0e-0f6c1c0a7d11"},
         "quoted": {"value": '"1f0c6e7a-5b1e-4a56-9f0e-0f6c1c0a7d11"'},
@@ -96,12 +96,12 @@ _DESCRIPTIONS = {
     429: "Too many requests to the deployment; API Gateway answers by itself. Nothing was created.",
     500: "The service failed or is not set up.",
     502: "CryptoCloud refused the service's API key. Nothing was created.",
-    503: "The service or CryptoCloud is unavailable. Nothing was created.",
+    503: "The service or CryptoCloud is unavailable. As a problem, it says that nothing was created.",
     504: "CryptoCloud gave no usable answer: it may have created an invoice whose link never arrived.",
 }
 # What API Gateway answers by itself: when throttled, and when the function gives no answer, as a crash would be.
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-troubleshooting-lambda.html
-_GATEWAY_MESSAGES = {429: "Too Many Requests", 500: "Internal Server Error"}
+_GATEWAY_MESSAGES = {429: "Too Many Requests", 500: "Internal Server Error", 503: "Service Unavailable"}
 
 _HEADERS: dict[str, dict[str, Any]] = {
     "Cache-Control": {"description": "No reply may be cached.", "schema": {"const": "no-store"}},

@@ -207,7 +207,7 @@ class CryptoPay extends HTMLElement {
   }
 
   async #pay() {
-    if (this.#run || !this.#email.reportValidity()) return;
+    if (this.#run || (!this.#field.hidden && !this.#email.reportValidity())) return;
     const run = (this.#run = new AbortController());
     this.#show("busy");
     const tab = this.hasAttribute("new-tab") && open("", "_blank"); // later it would be blocked

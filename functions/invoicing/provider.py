@@ -196,6 +196,8 @@ class Provider:
     def create_invoice(self, request: InvoiceRequest, credentials: Credentials, *, deadline_s: float) -> Invoice:
         """Creates the invoice, trying again only what was not created for sure.
 
+        In the main thread only, where Lambda's runtime client calls handlers: a signal ends what takes too long.
+
         Args:
             request: What the caller asked for, validated.
             credentials: The shop's API key and id.

@@ -57,5 +57,8 @@ def cost_table(request_s: float) -> str:
             figures = " | ".join(f"{dollars:.2f}" for dollars in cost.values())
             lines.append(f"| {memory_mb} | {'yes' if with_key else 'no'} | {figures} | {sum(cost.values()):.2f} |")
     head = "| memory, MB | key | HTTP API | Lambda | table | secret | all |\n|---|---|---|---|---|---|---|"
-    inputs = f"USD in us-east-1 at prices of {LOOKED_UP}; CryptoCloud takes {PROVIDER_S} s (assumed):"
+    inputs = (
+        f"USD in us-east-1, at prices that other pages quoted on {LOOKED_UP} (AWS's own were not read); CryptoCloud "
+        f"takes {PROVIDER_S} s (assumed):"
+    )
     return "\n".join([inputs, "", head, *lines])

@@ -32,6 +32,10 @@ def test_a_reload_in_mid_request_and_another_click_give_one_invoice(visit) -> No
     visit.until_provider_is_asked()
     visit.page.reload()
     visit.button.click()
+    # On a busy machine the provider may take longer than the one try that the button makes by itself.
+    visit.until(lambda: "/pay/" in visit.page.url or visit.button.get_by_text("Try again").is_visible())
+    if "/pay/" not in visit.page.url:
+        visit.button.click()
     assert list(visit.stack.seen()["invoices"]) == [visit.arrive()]
     assert len(visit.stack.seen()["calls"]) == 1
     assert len(set(visit.keys)) == 1
@@ -140,6 +144,15 @@ def test_the_keyboard_is_enough(visit, key) -> None:
     visit.page.keyboard.press(key)
     visit.arrive()
     assert json.loads(visit.stack.seen()["calls"][0]["body"])["email"] == EMAIL
+
+
+def test_an_address_that_the_page_gives_never_leaves_a_button_that_does_nothing(visit) -> None:
+    # Without the field the browser has nobody to tell: what is wrong with the address, the service says.
+    visit.set(email_field=None, email="Buyer <buyer@example.com>")
+    visit.button.click()
+    expect(visit.message).to_have_text(
+        "The payment could not be started. Nothing was charged. Please contact the shop."
+    )
 
 
 def test_enter_in_the_email_field_pays(visit) -> None:

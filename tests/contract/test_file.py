@@ -148,8 +148,8 @@ BREAKING: dict[str, tuple[Change, str]] = {
         "response 200 header X-Request-Id: removed",
     ),
     "Retry-After may be missing": (
-        lambda it: operation(it)["responses"]["503"]["headers"]["Retry-After"].pop("required"),
-        "response 503 header Retry-After: may be missing",
+        lambda it: operation(it)["responses"]["409"]["headers"]["Retry-After"].pop("required"),
+        "response 409 header Retry-After: may be missing",
     ),
     "Retry-After as a date": (
         lambda it: operation(it)["responses"]["409"]["headers"]["Retry-After"].update(schema={"type": "string"}),

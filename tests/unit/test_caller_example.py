@@ -5,6 +5,8 @@ import importlib.util
 import json
 import re
 import subprocess
+import sys
+from decimal import Decimal
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -47,7 +49,8 @@ def template_of(path: Path) -> dict[str, Any]:
 
 @pytest.fixture
 def invoices(monkeypatch) -> ModuleType:
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    for name in ("AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "us-east-1")  # without keys, boto3 would ask the network for some
     spec = importlib.util.spec_from_file_location("invoices", EXAMPLE / "functions" / "invoices.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -167,3 +170,57 @@ def test_the_definition_is_well_formed_and_the_linter_would_notice(tmp_path) -> 
 def test_every_next_is_a_state() -> None:
     following = [rule["Next"] for rule in TASK["Catch"]] + [TASK["Next"], DEFINITION["StartAt"]]
     assert set(following) == DEFINITION["States"].keys()
+
+
+def test_an_amount_is_sent_as_its_digits_and_nothing_else_becomes_text(invoices) -> None:
+    assert invoices._exact(Decimal(100).normalize()) == "100"  # which str() calls 1E+2
+    with pytest.raises(TypeError, match="object is not JSON"):
+        invoices._exact(object())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "the following arguments are required: queue_url"),
+        (
+            ["https://sqs.example/queue"],
+            "set the environment variable INVOICE_FUNCTION to the stack's FunctionAliasArn",
+        ),
+    ],
+)
+def test_sending_again_says_what_it_lacks(arguments, sentence) -> None:
+    done = subprocess.run(
+        [sys.executable, EXAMPLE / "resend_failed_events.py", *arguments],
+        env={"AWS_DEFAULT_REGION": "us-east-1", "PYTHONPATH": str(EXAMPLE / "functions")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert sentence in done.stderr
+
+
+def test_sending_again_ends_when_what_failed_comes_back(invoices, monkeypatch, capsys) -> None:
+    class Queue:
+        """Shows two messages in turn, for ever: every one's five minutes are over when it is looked at."""
+
+        seen = 0
+
+        def receive_message(self, **_: object) -> dict[str, Any]:
+            self.seen += 1
+            record = {"timestamp": "now", "requestPayload": {"order_id": f"A-{self.seen % 2}"}}
+            return {"Messages": [{"MessageId": str(self.seen % 2), "Body": json.dumps(record)}]}
+
+    def fail(_: object) -> None:
+        raise invoices.TryAgainLater("ProviderUnavailable")
+
+    monkeypatch.setitem(sys.modules, "invoices", invoices)
+    spec = importlib.util.spec_from_file_location("resend", EXAMPLE / "resend_failed_events.py")
+    resend = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(resend)
+    queue = Queue()
+    monkeypatch.setattr(resend.boto3, "client", lambda _: queue)
+    monkeypatch.setattr(resend, "create_invoice", fail)
+    assert resend.main("queue") == 1
+    assert queue.seen == 3
+    assert len(capsys.readouterr().out.splitlines()) == 2

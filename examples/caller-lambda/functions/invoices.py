@@ -84,7 +84,7 @@ def create_invoice(request: dict[str, Any]) -> dict[str, Any]:
         ServiceBroken: The service cannot create any invoice now.
     """
     try:
-        reply = _lambda.invoke(FunctionName=os.environ["INVOICE_FUNCTION"], Payload=json.dumps(request, default=str))
+        reply = _lambda.invoke(FunctionName=os.environ["INVOICE_FUNCTION"], Payload=json.dumps(request, default=_exact))
         payload: dict[str, Any] = json.loads(reply["Payload"].read(), parse_float=Decimal)
     except (HTTPClientError, NoConnection) as error:
         raise TryAgainLater(type(error).__name__) from error
@@ -96,6 +96,12 @@ def create_invoice(request: dict[str, Any]) -> dict[str, Any]:
     if "FunctionError" in reply:
         raise _error(payload)
     return payload
+
+
+def _exact(value: object) -> str:
+    if isinstance(value, Decimal):
+        return f"{value:f}"  # str() may say 1E+2, which is no amount
+    raise TypeError(f"{type(value).__name__} is not JSON: send text, numbers and Decimal")
 
 
 def _error(payload: dict[str, Any]) -> InvoiceError:
