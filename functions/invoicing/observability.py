@@ -4,6 +4,7 @@ What is never logged: the API key, headers, e-mail addresses and bodies.
 """
 
 import logging
+import warnings
 from decimal import Decimal
 
 from aws_lambda_powertools import Logger, Metrics, single_metric
@@ -28,6 +29,12 @@ SECRET_REFRESH_FAILED = "SecretRefreshFailed"  # noqa: S105 - the name of a metr
 AMOUNT_ASKED = "AmountAsked"  # and the currency
 ERROR_RAISED = "ErrorRaised"
 
+# What a line about a request is found by.
+_IDS = ("function_request_id", "correlation_id", "order_id", "idempotency_record", "cold_start")
+
+# After a created invoice nothing is left to publish at the end of the invocation, and that is well.
+warnings.filterwarnings("ignore", "No application metrics to publish")
+
 # What the formatter never asks for: https://docs.python.org/3/howto/logging.html#optimization
 logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
 
@@ -35,14 +42,26 @@ logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
 logging.getLogger("botocore").setLevel(logging.WARNING)
 
 
-def count_amount(amount: Decimal, currency: str) -> None:
-    """Adds what an invoice asks for to its currency's sum.
+def record_created(invoice_id: str, amount: Decimal, currency: str) -> None:
+    """Counts a created invoice and says which one it is, at once: whatever happens to the invocation after this.
+
+    All on one line, that of the metrics: a line of the logger's besides would be a tenth of the time that a request
+    takes here (docs/benchmarks.md). So it is there whatever the log level.
 
     Args:
-        amount: In whole units of the currency, such as dollars. CloudWatch keeps a binary float: a figure to look at.
-        currency: Its code, such as ``USD``. It is in the name: a dimension would need a record of its own, 35 µs.
+        invoice_id: The provider's id of the invoice.
+        amount: What it asks for, in whole units of the currency, such as dollars. CloudWatch keeps a binary float: a
+            figure to look at.
+        currency: Its code, such as ``USD``. It is in the metric's name: a dimension would need a record of its own.
     """
+    metrics.add_metric(INVOICE_CREATED, MetricUnit.Count, 1)
     metrics.add_metric(AMOUNT_ASKED + currency, MetricUnit.NoUnit, float(amount))
+    keys = logger.get_current_keys()
+    line = {"level": "INFO", "message": "invoice created", **{name: keys.get(name) for name in _IDS}}
+    for name, value in {**line, "invoice_id": invoice_id}.items():
+        if value is not None:
+            metrics.add_metadata(name, value)
+    metrics.flush_metrics()
 
 
 def count_for_version(name: str, version: str) -> None:

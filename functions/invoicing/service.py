@@ -8,7 +8,7 @@ from invoicing.credentials import Credentials, CredentialStore
 from invoicing.errors import FieldError, InvalidRequest, ProviderCredentialsRejected, ProviderUnavailable
 from invoicing.idempotency import Delivery, IdempotencyKey, InvoiceRecords
 from invoicing.models import Invoice, InvoiceRequest
-from invoicing.observability import INVOICE_CREATED, count_amount, logger, metrics
+from invoicing.observability import logger, record_created
 from invoicing.provider import MIN_ATTEMPT_S, Provider
 from invoicing.settings import Settings
 
@@ -102,9 +102,7 @@ class InvoiceService:
                 raise
             invoice = self._call_provider(request, rotated, budget, latest_s)
 
-        logger.info("invoice created", invoice_id=invoice.invoice_id)
-        metrics.add_metric(INVOICE_CREATED, "Count", 1)
-        count_amount(request.amount, request.currency)
+        record_created(invoice.invoice_id, request.amount, request.currency)
         return invoice
 
     def _call_provider(

@@ -313,7 +313,7 @@ def test_the_state_machine_knows_lambdas_own_errors(toy, state_machine_on, reque
 
 def outcomes_of(stack: Stack, order_id: str) -> list[str]:
     whole_lines = stack.log_text().rpartition("\n")[0].splitlines()
-    lines = [json.loads(line) for line in whole_lines if line.startswith('{"level"')]
+    lines = [json.loads(line) for line in whole_lines if '"message"' in line]
     return [line["message"] for line in lines if line.get("order_id") == order_id]
 
 

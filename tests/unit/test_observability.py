@@ -18,7 +18,7 @@ from infra.scan import audit
 from invoicing import observability
 from invoicing.errors import ERROR_TABLE, InternalError, InvalidRequest, InvoicingError
 from invoicing.models import InvoiceRequest
-from invoicing.observability import AMOUNT_ASKED, ERROR_RAISED, NAMESPACE, count_amount, metrics
+from invoicing.observability import AMOUNT_ASKED, ERROR_RAISED, NAMESPACE, logger, record_created
 
 ROOT = Path(__file__).parents[2]
 CONTEXT = SimpleNamespace(
@@ -181,11 +181,23 @@ def test_the_first_request_of_a_sandbox_is_a_cold_start(function, capsys, monkey
     assert found["ColdStart", frozenset({"function_name", "service"})] == [1.0]
 
 
-def test_money_is_summed_by_currency_in_the_functions_own_record(capsys) -> None:
-    count_amount(Decimal("19.99"), "EUR")
-    count_amount(Decimal("0.01"), "EUR")
-    metrics.flush_metrics()
-    assert emitted(capsys.readouterr().out) == {("AmountAskedEUR", SERVICE): [19.99, 0.01]}
+def test_a_created_invoice_is_counted_summed_by_currency_and_named_on_one_line_at_once(capsys) -> None:
+    logger.structure_logs(order_id="A-1001", function_request_id="request-1", correlation_id=None)
+    record_created("DZLF4212", Decimal("19.99"), "EUR")
+    printed = capsys.readouterr().out
+    assert emitted(printed) == {("InvoiceCreated", SERVICE): [1.0], ("AmountAskedEUR", SERVICE): [19.99]}
+    line = json.loads(printed)
+    assert line | {"_aws": 0} == {
+        "_aws": 0,
+        "service": "unit-tests",
+        "level": "INFO",
+        "message": "invoice created",
+        "function_request_id": "request-1",
+        "order_id": "A-1001",
+        "invoice_id": "DZLF4212",
+        "InvoiceCreated": [1.0],
+        "AmountAskedEUR": [19.99],
+    }
 
 
 def test_two_stacks_share_no_alarm() -> None:
