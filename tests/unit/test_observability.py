@@ -214,6 +214,13 @@ def test_two_stacks_share_no_alarm() -> None:
                 assert all(isinstance(value, dict) for value in dimensions.values())
 
 
+def test_the_operations_guide_says_of_every_alarm_what_to_do() -> None:
+    names = [resource["Properties"].get("AlarmName") for resource in OBSERVED.values()]
+    slugs = {name["Sub"].removeprefix("${Service}-") for name in names if name}
+    guide = (ROOT / "docs" / "operations.md").read_text()
+    assert set(re.findall(r"^\| `([a-z-]+)` \|", guide, re.MULTILINE)) - {"default", "staging", "prod"} == slugs
+
+
 def test_the_alarms_that_the_owner_gets_are_these() -> None:
     table = {
         name: (alarm.get("MetricName"), alarm["Threshold"], alarm.get("Period"), alarm["EvaluationPeriods"])
