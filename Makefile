@@ -153,7 +153,8 @@ $(SCAN)/ready: infra/scan/requirements.txt
 
 $(LINTER)/node_modules/ready: $(LINTER)/package-lock.json | $(DEV)/ready
 	@echo "Installing the linter of the contract ..."
-	@PATH="$(abspath $(DEV))/bin:$$PATH" npm ci --prefix $(LINTER) --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel error
+	@# The system's certificates too, as pip has them: a company's proxy may have one of its own.
+	@PATH="$(abspath $(DEV))/bin:$$PATH" NODE_OPTIONS="--use-system-ca $${NODE_OPTIONS:-}" npm ci --prefix $(LINTER) --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel error
 	@touch $@
 
 $(ARTIFACT): $(SOURCES) | $(LOCAL)/ready
