@@ -1,19 +1,25 @@
 """Cuts botocore's data to what a client of ours reads: python infra/trim_botocore.py ARTIFACTS_DIR
 
 botocore carries the models of some four hundred services, 24 MB, and reads the endpoints of all of them, 1.2 MB of
-JSON, whenever the first client is made: some 50 ms of the start-up. What is left is the models, endpoint rules and
-endpoints of the services in use, unpacked and without their documentation (another 6 ms), and the files that belong to
-no service.
+JSON, whenever the first client is made: some 50 ms of the start-up. What is left is the endpoint rules, endpoints and
+models of the services in use, unpacked, and of the models the operations in use without their documentation (another
+11 ms), and the files that belong to no service. Whoever calls another operation must name it here: without that, the
+client has no method of its name.
 """
 
 import gzip
 import json
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-SERVICES = {"dynamodb", "secretsmanager"}
+# What the function's role may do (template.yaml), and what botocore looks for by itself.
+OPERATIONS = {
+    "dynamodb": {"DeleteItem", "DescribeEndpoints", "GetItem", "PutItem", "UpdateItem"},
+    "secretsmanager": {"GetSecretValue"},
+}
 
 
 def trim(data: Path) -> None:
@@ -24,26 +30,50 @@ def trim(data: Path) -> None:
 
     Raises:
         FileNotFoundError: A service in use or the list of endpoints is not where this botocore should have it.
+        KeyError: A service has no such operation.
     """
     endpoints = json.loads((data / "endpoints.json").read_text())
     for partition in endpoints["partitions"]:
-        partition["services"] = {name: of for name, of in partition["services"].items() if name in SERVICES}
+        partition["services"] = {name: of for name, of in partition["services"].items() if name in OPERATIONS}
     _write(data / "endpoints.json", endpoints)
     for folder in data.iterdir():
-        if folder.is_dir() and folder.name not in SERVICES:
+        if folder.is_dir() and folder.name not in OPERATIONS:
             shutil.rmtree(folder)
-    for service in SERVICES:
-        packed = list((data / service).glob("*/*.json.gz"))
+    for service, operations in OPERATIONS.items():
+        packed = sorted((data / service).glob("*/*.json.gz"))
         if not packed:
             raise FileNotFoundError(f"No models in {data / service}: has botocore moved its data?")
         for file in packed:
-            _write(file.with_suffix(""), json.loads(gzip.decompress(file.read_bytes()), object_hook=_undocumented))
+            content = json.loads(gzip.decompress(file.read_bytes()), object_hook=_undocumented)
+            if file.name == "service-2.json.gz":
+                _keep(operations, content)
+            _write(file.with_suffix(""), content)
             file.unlink()
 
 
 def _undocumented(members: dict[str, Any]) -> dict[str, Any]:
     # Only the text: a member of a shape may have this name, too.
     return {name: of for name, of in members.items() if not (name == "documentation" and isinstance(of, str))}
+
+
+def _keep(operations: set[str], model: dict[str, Any]) -> None:
+    model["operations"] = {name: model["operations"][name] for name in sorted(operations)}
+    left, reached = list(_shapes_in(model["operations"])), set()
+    while left:
+        if (name := left.pop()) not in reached:
+            reached.add(name)
+            left += _shapes_in(model["shapes"][name])
+    model["shapes"] = {name: of for name, of in model["shapes"].items() if name in reached}
+
+
+def _shapes_in(part: Any) -> Iterator[str]:
+    if isinstance(part, dict):
+        if isinstance(part.get("shape"), str):
+            yield part["shape"]
+        part = list(part.values())
+    if isinstance(part, list):
+        for inner in part:
+            yield from _shapes_in(inner)
 
 
 def _write(file: Path, content: object) -> None:

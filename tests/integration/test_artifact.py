@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import re
 import shutil
 import statistics
 import subprocess
@@ -79,6 +80,14 @@ def test_it_is_small() -> None:
     assert not {name for name in names if name in ("tests", "bin") or name.endswith(".dist-info")}
     services = {path.name for path in (OURS.artifact / "botocore" / "data").iterdir() if path.is_dir()}
     assert services == {"dynamodb", "secretsmanager"}
+
+
+def test_its_clients_know_the_operations_that_its_role_allows() -> None:
+    template = (ROOT / "template.yaml").read_text()
+    for service, action in (("dynamodb", r"dynamodb:(\w+)"), ("secretsmanager", r"secretsmanager:(\w+)")):
+        [model] = (OURS.artifact / "botocore" / "data" / service).glob("*/service-2.json")
+        known = set(json.loads(model.read_text())["operations"])
+        assert known - {"DescribeEndpoints"} == set(re.findall(action, template))
 
 
 def test_it_has_bytecode_of_every_module() -> None:
