@@ -9,14 +9,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import boto3
 
 from infra.local.aws import Gate, Moto
 from infra.local.loopback import reserve_port
 from infra.local.provider_sandbox import Sandbox as ProviderSandbox
-from tests.benchmarks.runtime_api import Reply, Sandbox
+from tests.benchmarks.runtime_api import SITE, Reply, Sandbox, http_event
 
 ROOT = Path(__file__).parents[2]
 RUNTIME_PYTHON = ROOT / ".venv-lambda" / "bin" / "python"
@@ -81,7 +80,7 @@ class Surroundings:
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             "AWS_ENDPOINT_URL_SECRETS_MANAGER": self.secrets.server.url,
             "AWS_ENDPOINT_URL_DYNAMODB": self.table.server.url,
-            "ALLOWED_ORIGINS": "https://shop.example",
+            "ALLOWED_ORIGINS": SITE,
             "CRYPTOCLOUD_API_URL": self.provider.server.url,
             "CRYPTOCLOUD_PAY_URL": self.provider.server.url,
             "CRYPTOCLOUD_SECRET_ARN": _SECRET,
@@ -126,30 +125,9 @@ def surroundings() -> Iterator[Surroundings]:
         yield Surroundings(cleanup)
 
 
-def event(*, with_key: bool = False) -> dict[str, Any]:
-    """Returns a buyer's request as API Gateway passes it on; its key, if it has one, is new."""
-    return {
-        "version": "2.0",
-        "routeKey": "POST /v1/invoice/create",
-        "rawPath": "/v1/invoice/create",
-        "rawQueryString": "",
-        "headers": {
-            "content-type": "application/json",
-            "origin": "https://shop.example",
-            **({"idempotency-key": uuid.uuid4().hex} if with_key else {}),
-        },
-        "requestContext": {
-            "http": {"method": "POST", "path": "/v1/invoice/create"},
-            "requestId": "gateway-request",
-            "stage": "$default",
-        },
-        "body": json.dumps({"amount": 19.99, "currency": "USD", "order_id": "A-1001"}),
-        "isBase64Encoded": False,
-    }
-
-
 def ask(sandbox: Sandbox, *, with_key: bool = False) -> Reply:
     """Asks for an invoice and sees that there is one."""
-    reply = sandbox.invoke(event(with_key=with_key))
+    body = {"amount": 19.99, "currency": "USD", "order_id": "A-1001"}
+    reply = sandbox.invoke(http_event(body, key=uuid.uuid4().hex if with_key else None))
     assert reply.payload.get("statusCode") == 200, reply
     return reply

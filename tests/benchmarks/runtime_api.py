@@ -17,8 +17,36 @@ from uuid import uuid4
 
 from infra.local.loopback import LoopbackServer
 
+SITE = "https://shop.example"
 _REPLY_TIMEOUT_S = 30
 _LAMBDA_TIMEOUT_S = 28
+
+
+def http_event(body: object, *, key: str | None = None) -> dict[str, Any]:
+    """Returns a request of a page on ``SITE`` as API Gateway passes it on.
+
+    Args:
+        body: What is sent, as JSON.
+        key: The idempotency key, if there is one.
+    """
+    return {
+        "version": "2.0",
+        "routeKey": "POST /v1/invoice/create",
+        "rawPath": "/v1/invoice/create",
+        "rawQueryString": "",
+        "headers": {
+            "content-type": "application/json",
+            "origin": SITE,
+            **({"idempotency-key": key} if key else {}),
+        },
+        "requestContext": {
+            "http": {"method": "POST", "path": "/v1/invoice/create"},
+            "requestId": str(uuid4()),
+            "stage": "$default",
+        },
+        "body": json.dumps(body),
+        "isBase64Encoded": False,
+    }
 
 
 class Reply(NamedTuple):

@@ -4,7 +4,6 @@ The gateway gets its requests from wrk, the process from ``soak``. Everything is
 """
 
 import json
-import platform
 import statistics
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tests.benchmarks.__main__ import machine, table
 from tests.integration.conftest import ROOT
 from tests.integration.test_local_stack import descendants
 from tests.load.soak import Held, Soak, soak
@@ -43,7 +43,7 @@ def main() -> int:
             stack.stdin.close()
     text = "\n\n".join(
         [
-            f"Made by `make load` on {_machine()}.",
+            f"Made by `make load` on {machine()}.",
             _gateway_table(figures, len(sandboxes), before, after),
             _soak_table(soaked),
             _held_table(soaked),
@@ -67,8 +67,8 @@ def _wrk(endpoints: Mapping[str, Any], *, seconds: int) -> dict[str, int]:
 
 def _gateway_table(figures: Mapping[str, int], sandboxes: int, before: Held, after: Held) -> str:
     rate = figures["requests"] / (figures["duration_us"] / 1e6)
-    return _table(
-        f"through the gateway: {CONNECTIONS} connections, {sandboxes} sandboxes, every tenth request with a key",
+    return table(
+        (f"through the gateway: {CONNECTIONS} connections, {sandboxes} sandboxes, every tenth request with a key", ""),
         [
             ("requests", f"{figures['requests']}"),
             ("requests a second", f"{rate:.0f}"),
@@ -84,15 +84,15 @@ def _soak_table(soaked: Soak) -> str:
     rows = []
     for kind, taken_s in soaked.seconds.items():
         p50_s, p99_s = statistics.median(taken_s), statistics.quantiles(taken_s, n=100)[-1]
-        rows.append(f"| {kind} | {len(taken_s)} | {p50_s * 1e3:.2f} | {p99_s * 1e3:.2f} |")
-    return "\n".join(["| one runtime process | requests | p50, ms | p99, ms |", "|---|---|---|---|", *rows])
+        rows.append((kind, f"{len(taken_s)}", f"{p50_s * 1e3:.2f}", f"{p99_s * 1e3:.2f}"))
+    return table(("one runtime process", "requests", "p50, ms", "p99, ms"), rows)
 
 
 def _held_table(soaked: Soak) -> str:
     count = sum(map(len, soaked.seconds.values()))
     busy_s = sum(map(sum, soaked.seconds.values()))
-    return _table(
-        "that process",
+    return table(
+        ("that process", ""),
         [
             ("requests a second, all kinds together", f"{count / busy_s:.0f}"),
             ("wrong answers", "0 (the first would have ended the run)"),
@@ -105,18 +105,8 @@ def _held_table(soaked: Soak) -> str:
     )
 
 
-def _table(title: str, rows: list[tuple[str, str]]) -> str:
-    return "\n".join([f"| {title} | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)])
-
-
 def _megabytes(held: Held) -> str:
     return f"{held.memory_bytes / 1e6:.1f} MB"
-
-
-def _machine() -> str:
-    models = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-    processor = f"{len(models)} x {models[0].partition(':')[2].strip()}" if models else platform.machine()
-    return f"{processor}, Linux {platform.release()}, {platform.python_implementation()} {platform.python_version()}"
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """Thousands of requests to one runtime process: how long each took, and what the process holds before and after."""
 
 import itertools
-import json
 import os
 import time
 import uuid
@@ -11,13 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks.runtime_api import Sandbox
-
-_ROOT = Path(__file__).parents[2]
-_RUNTIME_PYTHON = _ROOT / ".venv-lambda" / "bin" / "python"
-_ARTIFACT = _ROOT / ".aws-sam" / "local" / "CreateInvoiceFunction"
-_HANDLER = "create_invoice.lambda_handler"
-_SITE = "https://shop.example"
+from tests.benchmarks.contest import OURS, RUNTIME_PYTHON
+from tests.benchmarks.runtime_api import SITE, Sandbox, http_event
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +54,7 @@ def soak(endpoints: Mapping[str, Any], *, warm_up: int, requests: int, **environ
         "AWS_DEFAULT_REGION": endpoints["region"],
         "AWS_ENDPOINT_URL_DYNAMODB": endpoints["table_url"],
         "AWS_ENDPOINT_URL_SECRETS_MANAGER": endpoints["secrets_url"],
-        "ALLOWED_ORIGINS": _SITE,
+        "ALLOWED_ORIGINS": SITE,
         "CRYPTOCLOUD_API_URL": endpoints["provider_url"],
         "CRYPTOCLOUD_PAY_URL": endpoints["provider_url"],
         "CRYPTOCLOUD_SECRET_ARN": endpoints["secret_id"],
@@ -69,7 +63,7 @@ def soak(endpoints: Mapping[str, Any], *, warm_up: int, requests: int, **environ
         **environment,
     }
     seconds: dict[str, list[float]] = defaultdict(list)
-    with Sandbox(_RUNTIME_PYTHON, _ARTIFACT, _HANDLER, variables) as sandbox:
+    with Sandbox(RUNTIME_PYTHON, OURS.artifact, OURS.handler, variables) as sandbox:
         mix = _mix()
         for kind, event, is_right in itertools.islice(mix, warm_up):
             _ask(sandbox, kind, event, is_right)
@@ -91,34 +85,12 @@ def _mix() -> Iterator[tuple[str, object, Callable[[Any], bool]]]:
     while True:
         key = uuid.uuid4().hex
         for _ in range(15):
-            yield "without a key", _http({"amount": 19.99, "order_id": uuid.uuid4().hex}), _has_status(200)
-        yield "with a key", _http({"amount": 19.99}, key), _has_status(200)
-        yield "a replay", _http({"amount": 19.99}, key), _has_status(200)
-        yield "refused", _http({"amount": -5, uuid.uuid4().hex: 1}), _has_status(400)
-        yield "refused", _http({"amount": 1, "description": "x" * 17_000}), _has_status(413)
+            yield "without a key", http_event({"amount": 19.99, "order_id": uuid.uuid4().hex}), _has_status(200)
+        yield "with a key", http_event({"amount": 19.99}, key=key), _has_status(200)
+        yield "a replay", http_event({"amount": 19.99}, key=key), _has_status(200)
+        yield "refused", http_event({"amount": -5, uuid.uuid4().hex: 1}), _has_status(400)
+        yield "refused", http_event({"amount": 1, "description": "x" * 17_000}), _has_status(413)
         yield "direct", {"amount": "19.99"}, lambda payload: "pay_url" in payload
-
-
-def _http(body: dict[str, Any], key: str | None = None) -> dict[str, Any]:
-    """Returns a request as API Gateway passes it on."""
-    return {
-        "version": "2.0",
-        "routeKey": "POST /v1/invoice/create",
-        "rawPath": "/v1/invoice/create",
-        "rawQueryString": "",
-        "headers": {
-            "content-type": "application/json",
-            "origin": _SITE,
-            **({"idempotency-key": key} if key else {}),
-        },
-        "requestContext": {
-            "http": {"method": "POST", "path": "/v1/invoice/create"},
-            "requestId": uuid.uuid4().hex,
-            "stage": "$default",
-        },
-        "body": json.dumps(body),
-        "isBase64Encoded": False,
-    }
 
 
 def _has_status(status: int) -> Callable[[Any], bool]:
