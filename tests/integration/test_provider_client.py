@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 
-from invoicing import provider as provider_module
+from invoicing.contract.errors import OutcomeUnknown, ProviderUnavailable
+from invoicing.contract.invoice import Invoice
+from invoicing.contract.requests import InvoiceRequest
+from invoicing.contract.settings import Settings
 from invoicing.credentials import Credentials
-from invoicing.errors import OutcomeUnknown, ProviderUnavailable
-from invoicing.models import Invoice, InvoiceRequest
-from invoicing.provider import Provider
-from invoicing.settings import Settings
+from invoicing.provider import transport as provider_module
+from invoicing.provider.transport import Provider
+from invoicing.provider.v1 import V1
 
 CREDENTIALS = Credentials.model_validate({"api_key": "the-key", "shop_id": "the-shop"})
 
@@ -95,7 +97,7 @@ def client_of() -> Iterator[Callable[..., Provider]]:
 
     def connect(server: RawProvider, clock: Callable[[], float] = time.time) -> Provider:
         settings = Settings(cryptocloud_secret_arn="arn", idempotency_table="table", cryptocloud_api_url=server.url)
-        clients.append(Provider(settings, wall_clock=clock))
+        clients.append(Provider(settings, V1, wall_clock=clock))
         return clients[-1]
 
     yield connect
@@ -233,7 +235,7 @@ def test_a_peer_that_accepts_nobody_is_given_up(monkeypatch) -> None:
         )
         started_s = time.monotonic()
         with pytest.raises(ProviderUnavailable):
-            create(Provider(settings), within_s=1.5)
+            create(Provider(settings, V1), within_s=1.5)
         assert time.monotonic() - started_s < 1.5
         for peer in waiting:
             peer.close()

@@ -16,8 +16,8 @@ import yaml
 
 from infra.scan import audit
 from invoicing import observability
-from invoicing.errors import ERROR_TABLE, InternalError, InvalidRequest, InvoicingError
-from invoicing.models import InvoiceRequest
+from invoicing.contract.errors import ERROR_TABLE, InternalError, InvalidRequest, InvoicingError
+from invoicing.contract.requests import InvoiceRequest
 from invoicing.observability import AMOUNT_ASKED, ERROR_RAISED, NAMESPACE, logger, record_created
 
 ROOT = Path(__file__).parents[2]

@@ -7,16 +7,17 @@ import time
 
 import pytest
 
-from invoicing import provider as provider_module
+from invoicing.contract.errors import ProviderUnavailable
+from invoicing.contract.requests import InvoiceRequest
+from invoicing.contract.settings import Settings
 from invoicing.credentials import Credentials
-from invoicing.errors import ProviderUnavailable
-from invoicing.models import InvoiceRequest
-from invoicing.provider import Provider
-from invoicing.settings import Settings
+from invoicing.provider import transport as provider_module
+from invoicing.provider.transport import Provider
+from invoicing.provider.v1 import V1
 
 
 def test_tls_is_1_2_or_later_and_checks_who_answers() -> None:
-    tls = Provider(Settings(cryptocloud_secret_arn="arn", idempotency_table="table"))._tls
+    tls = Provider(Settings(cryptocloud_secret_arn="arn", idempotency_table="table"), V1)._tls
     assert tls is not None
     assert tls.minimum_version == ssl.TLSVersion.TLSv1_2
     assert tls.check_hostname
@@ -37,7 +38,7 @@ def test_a_hanging_resolver_does_not_outlast_the_connect_timeout(monkeypatch: py
     started_s = time.monotonic()
     try:
         with pytest.raises(ProviderUnavailable):
-            Provider(settings).create_invoice(
+            Provider(settings, V1).create_invoice(
                 InvoiceRequest.model_validate({"amount": 1}), credentials, deadline_s=started_s + 2.0
             )
         assert time.monotonic() - started_s < 2.0

@@ -6,16 +6,18 @@ from typing import Any
 
 import pytest
 
-from invoicing.errors import (
+from invoicing.contract.errors import (
     InvoiceRejected,
     InvoicingError,
     OutcomeUnknown,
     ProviderCredentialsRejected,
     ProviderUnavailable,
 )
-from invoicing.models import DirectInvoiceRequest, InvoiceRequest
-from invoicing.provider import Reply, encode_request, judge, retry_delay_s
-from invoicing.settings import origin_of
+from invoicing.contract.origins import origin_of
+from invoicing.contract.requests import DirectInvoiceRequest, InvoiceRequest
+from invoicing.provider.outcomes import Reply
+from invoicing.provider.transport import retry_delay_s
+from invoicing.provider.v1 import encode_request, judge
 
 PAY_ORIGIN = origin_of("https://pay.cryptocloud.plus")
 PAYLOAD = {
@@ -117,26 +119,20 @@ def test_a_200_that_cannot_be_believed_is_unknown(unusable: Reply) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "outcome", "repeatable"),
+    ("status", "outcome"),
     [
-        (400, InvoiceRejected, False),
-        (401, ProviderCredentialsRejected, False),
-        (406, ProviderUnavailable, True),
-        (429, ProviderUnavailable, True),
-        (503, ProviderUnavailable, True),
-        *[
-            (status, OutcomeUnknown, False)
-            for status in (201, 204, 301, 302, 307, 403, 404, 409, 422, 500, 502, 504, 520)
-        ],
+        (400, InvoiceRejected),
+        (401, ProviderCredentialsRejected),
+        (406, ProviderUnavailable),
+        (429, ProviderUnavailable),
+        (503, ProviderUnavailable),
+        *[(status, OutcomeUnknown) for status in (201, 204, 301, 302, 307, 403, 404, 409, 422, 500, 502, 504, 520)],
     ],
 )
-def test_only_documented_codes_say_that_nothing_was_created(
-    status: int, outcome: type[InvoicingError], repeatable: bool
-) -> None:
+def test_only_documented_codes_say_that_nothing_was_created(status: int, outcome: type[InvoicingError]) -> None:
     with pytest.raises(outcome) as raised:
         judge(reply(status), PAY_ORIGIN)
     assert type(raised.value) is outcome
-    assert raised.value.repeatable is repeatable
     # What is about this one request must not open the circuit for all.
     assert raised.value.answered is (status not in (406, 429) and 200 < status < 500)
 
@@ -152,25 +148,24 @@ def test_retry_after_is_read_in_seconds_or_as_a_date(header: str | None, retry_a
 
 
 @pytest.mark.parametrize(
-    ("attempt", "retry_after_s", "repeatable", "time_left_s", "delay_s"),
+    ("attempt", "retry_after_s", "time_left_s", "delay_s"),
     [
-        (1, None, True, 20.0, 0.2),
-        (2, None, True, 20.0, 0.4),
-        (3, None, True, 20.0, None),  # three attempts at most
-        (1, 7, True, 20.0, 7),  # the provider's word wins over ours
-        (1, 0, True, 20.0, 0.2),
-        (1, 19, True, 20.0, 19),
-        (1, 20, True, 20.0, None),  # could not finish before the deadline
-        (1, None, True, 1.2, 0.2),
-        (1, None, True, 1.1, None),
-        (1, None, True, -1.0, None),
-        (1, None, False, 20.0, None),  # a refused certificate
+        (1, None, 20.0, 0.2),
+        (2, None, 20.0, 0.4),
+        (3, None, 20.0, None),  # three attempts at most
+        (1, 7, 20.0, 7),  # the provider's word wins over ours
+        (1, 0, 20.0, 0.2),
+        (1, 19, 20.0, 19),
+        (1, 20, 20.0, None),  # could not finish before the deadline
+        (1, None, 1.2, 0.2),
+        (1, None, 1.1, None),
+        (1, None, -1.0, None),
     ],
 )
 def test_what_was_not_created_is_tried_again_while_there_is_time(
-    attempt: int, retry_after_s: int | None, repeatable: bool, time_left_s: float, delay_s: float | None
+    attempt: int, retry_after_s: int | None, time_left_s: float, delay_s: float | None
 ) -> None:
-    error = ProviderUnavailable(retry_after_s=retry_after_s, repeatable=repeatable)
+    error = ProviderUnavailable(retry_after_s=retry_after_s)
     assert retry_delay_s(error, attempt=attempt, time_left_s=time_left_s, jitter=lambda: 0.5) == delay_s
 
 

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from invoicing.aws import SECRETS_LIMIT_S
+from invoicing.contract.errors import InvalidRequest, OutcomeUnknown, ProviderCredentialsRejected, ProviderUnavailable
+from invoicing.contract.invoice import Invoice
+from invoicing.contract.requests import InvoiceRequest
+from invoicing.contract.settings import Settings
+from invoicing.create import RESERVE_S, InvoiceService
 from invoicing.credentials import Credentials
-from invoicing.errors import InvalidRequest, OutcomeUnknown, ProviderCredentialsRejected, ProviderUnavailable
-from invoicing.models import Invoice, InvoiceRequest
-from invoicing.service import RESERVE_S, InvoiceService
-from invoicing.settings import Settings
 
 INVOICE = Invoice(pay_url="https://pay.cryptocloud.plus/DZLF4212", invoice_id="DZLF4212")
 OLD = Credentials.model_validate({"api_key": "old", "shop_id": "shop-1"})
@@ -143,7 +144,7 @@ def test_both_calls_share_the_providers_time_and_reading_the_secret_does_not_spe
             return super().read_again()
 
     clock, allowed_s = Clock(), []
-    monkeypatch.setattr("invoicing.service.time", clock)
+    monkeypatch.setattr("invoicing.create.time", clock)
     monkeypatch.setattr(f"{__name__}.time", clock)
     assert create(SlowStore(OLD, after_reading_again=NEW), SlowProvider(valid=NEW), lambda_s=60.0) == INVOICE
     assert allowed_s == [20.0, 5.0]

@@ -4,8 +4,9 @@ from decimal import Decimal
 
 import pytest
 
-from invoicing.errors import ServiceNotConfigured
-from invoicing.settings import Origin, Settings, load_settings, origin_of
+from invoicing.contract.errors import ServiceNotConfigured
+from invoicing.contract.origins import Origin, origin_of
+from invoicing.contract.settings import Settings, load_settings
 
 ENVIRONMENT = {
     "ALLOWED_ORIGINS": "https://shop.example,https://www.shop.example",

@@ -4,13 +4,15 @@ import time
 
 from invoicing.aws import SECRETS_LIMIT_S, TABLE_LIMIT_S, dynamodb_client, secrets_manager_client
 from invoicing.circuit import ProviderCircuit
+from invoicing.contract.errors import FieldError, InvalidRequest, ProviderCredentialsRejected, ProviderUnavailable
+from invoicing.contract.invoice import Invoice
+from invoicing.contract.requests import InvoiceRequest
+from invoicing.contract.settings import Settings
 from invoicing.credentials import Credentials, CredentialStore
-from invoicing.errors import FieldError, InvalidRequest, ProviderCredentialsRejected, ProviderUnavailable
-from invoicing.idempotency import Delivery, IdempotencyKey, InvoiceRecords
-from invoicing.models import Invoice, InvoiceRequest
+from invoicing.keys import Delivery, IdempotencyKey, InvoiceRecords
 from invoicing.observability import logger, record_created
-from invoicing.provider import MIN_ATTEMPT_S, Provider
-from invoicing.settings import Settings
+from invoicing.provider.transport import MIN_ATTEMPT_S, Provider
+from invoicing.provider.v1 import V1
 
 # Kept back from the time that Lambda leaves: writing the circuit's state, completing the record, answering, flushing
 # logs and metrics.
@@ -51,7 +53,7 @@ class InvoiceService:
             CredentialStore(secrets_manager_client(), settings.cryptocloud_secret_arn),
             InvoiceRecords(settings.idempotency_table, table),
             ProviderCircuit(settings.idempotency_table, table),
-            Provider(settings),
+            Provider(settings, V1),
         )
 
     def read_secret(self) -> None:
