@@ -99,6 +99,7 @@ ARRANGED: list[tuple[str, Callable[[Stack, str], None], str]] = [
         "TryAgainLater",
     ),
     ("OutcomeUnknown", lambda stack, _: stack.misbehave("html", times=99), "TryAgainLater"),
+    ("PayLinkRefused", lambda stack, _: stack.misbehave("foreign"), "ServiceBroken"),
     ("ProviderCredentialsRejected", lambda stack, _: stack.misbehave("status", value=401), "ServiceBroken"),
 ]
 

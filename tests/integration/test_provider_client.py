@@ -97,7 +97,7 @@ def client_of() -> Iterator[Callable[..., Provider]]:
 
     def connect(server: RawProvider, clock: Callable[[], float] = time.time) -> Provider:
         settings = Settings(cryptocloud_secret_arn="arn", idempotency_table="table", cryptocloud_api_url=server.url)
-        clients.append(Provider(settings, V1, wall_clock=clock))
+        clients.append(Provider(settings, wall_clock=clock))
         return clients[-1]
 
     yield connect
@@ -108,7 +108,7 @@ def client_of() -> Iterator[Callable[..., Provider]]:
 
 def create(client: Provider, *, within_s: float = 5.0) -> Invoice:
     request = InvoiceRequest.model_validate({"amount": "19.99", "order_id": "A-1"})
-    return client.create_invoice(request, CREDENTIALS, deadline_s=time.monotonic() + within_s)
+    return client.perform(V1.create(request, CREDENTIALS.shop_id), CREDENTIALS, deadline_s=time.monotonic() + within_s)
 
 
 def answering_all(number: int, read: Callable[[], bytes], write: Callable[[bytes], None]) -> None:
@@ -235,7 +235,7 @@ def test_a_peer_that_accepts_nobody_is_given_up(monkeypatch) -> None:
         )
         started_s = time.monotonic()
         with pytest.raises(ProviderUnavailable):
-            create(Provider(settings, V1), within_s=1.5)
+            create(Provider(settings), within_s=1.5)
         assert time.monotonic() - started_s < 1.5
         for peer in waiting:
             peer.close()

@@ -13,13 +13,11 @@ from invoicing.contract.errors import (
     ProviderCredentialsRejected,
     ProviderUnavailable,
 )
-from invoicing.contract.origins import origin_of
 from invoicing.contract.requests import DirectInvoiceRequest, InvoiceRequest
 from invoicing.provider.outcomes import Reply
 from invoicing.provider.transport import retry_delay_s
 from invoicing.provider.v1 import encode_request, judge
 
-PAY_ORIGIN = origin_of("https://pay.cryptocloud.plus")
 PAYLOAD = {
     "status": "success",
     "pay_url": "https://pay.cryptocloud.plus/DZLF4212",
@@ -54,25 +52,25 @@ def reply(code: int = 200, /, retry_after: str | None = None, **changes: Any) ->
     ],
 )
 def test_a_good_reply_is_returned_untouched(changes: dict[str, Any]) -> None:
-    assert judge(reply(**changes), PAY_ORIGIN).payload() == {**PAYLOAD, **changes}
+    assert judge(reply(**changes)).payload() == {**PAYLOAD, **changes}
 
 
 def test_amounts_in_a_reply_stay_exact() -> None:
     body = json.dumps(PAYLOAD)[:-1] + ', "amount": 100.10, "amount_usd": 0.1}'
-    payload = judge(Reply(200, body.encode()), PAY_ORIGIN).payload()
+    payload = judge(Reply(200, body.encode())).payload()
     assert (str(payload["amount"]), payload["amount_usd"]) == ("100.10", Decimal("0.1"))
 
 
 @pytest.mark.parametrize("changes", [{"status": ...}, {"status": "sucesso"}, {"estado": "sucesso", "status": ...}])
 def test_a_missing_or_translated_status_does_not_matter(changes: dict[str, Any]) -> None:
-    assert judge(reply(**changes), PAY_ORIGIN).payload() == PAYLOAD
+    assert judge(reply(**changes)).payload() == PAYLOAD
 
 
 @pytest.mark.parametrize(
     "changes", [{"currency": ...}, {"currency": 1}, {"amount": None}, {"amount": [1], "new": {}}, *STRANGE]
 )
 def test_strange_side_information_does_not_cost_the_invoice(changes: dict[str, Any]) -> None:
-    payload = judge(reply(**changes), PAY_ORIGIN).payload()
+    payload = judge(reply(**changes)).payload()
     assert payload == {name: PAYLOAD[name] for name in payload}
     assert payload.keys() >= {"status", "pay_url", "invoice_id"}
 
@@ -80,7 +78,7 @@ def test_strange_side_information_does_not_cost_the_invoice(changes: dict[str, A
 @pytest.mark.parametrize("number", ["1e9999999999999999", "1e7000000", "1e-7000000", "NaN", "-Infinity", "1e400"])
 def test_a_number_that_no_caller_could_bear_is_left_out(number: str) -> None:
     body = json.dumps(PAYLOAD)[:-1] + f', "amount": {number}}}'
-    assert judge(Reply(200, body.encode()), PAY_ORIGIN).payload() == PAYLOAD
+    assert judge(Reply(200, body.encode())).payload() == PAYLOAD
 
 
 @pytest.mark.parametrize(
@@ -94,14 +92,9 @@ def test_a_number_that_no_caller_could_bear_is_left_out(number: str) -> None:
         reply(pay_url=...),
         reply(pay_url=1),
         reply(pay_url=""),
-        reply(pay_url="https://pay.cryptocloud.plus.evil.example/DZLF4212"),
-        reply(pay_url="https://evil.example/https://pay.cryptocloud.plus/"),
         reply(pay_url="https://pay.cryptocloud.plus@evil.example/DZLF4212"),
         reply(pay_url="https://user@pay.cryptocloud.plus/DZLF4212"),
-        reply(pay_url="https://pay.cryptocloud.plus:8443/DZLF4212"),
-        reply(pay_url="https://pay.cryptocloud.plus:0/DZLF4212"),
         reply(pay_url="https://pay.cryptocloud.plus/" + "x" * 2048),
-        reply(pay_url="http://pay.cryptocloud.plus/DZLF4212"),
         reply(pay_url="javascript:alert(1)//pay.cryptocloud.plus"),
         Reply(200, None),
         Reply(200, b""),
@@ -115,7 +108,7 @@ def test_a_number_that_no_caller_could_bear_is_left_out(number: str) -> None:
 )
 def test_a_200_that_cannot_be_believed_is_unknown(unusable: Reply) -> None:
     with pytest.raises(OutcomeUnknown):
-        judge(unusable, PAY_ORIGIN)
+        judge(unusable)
 
 
 @pytest.mark.parametrize(
@@ -131,7 +124,7 @@ def test_a_200_that_cannot_be_believed_is_unknown(unusable: Reply) -> None:
 )
 def test_only_documented_codes_say_that_nothing_was_created(status: int, outcome: type[InvoicingError]) -> None:
     with pytest.raises(outcome) as raised:
-        judge(reply(status), PAY_ORIGIN)
+        judge(reply(status))
     assert type(raised.value) is outcome
     # What is about this one request must not open the circuit for all.
     assert raised.value.answered is (status not in (406, 429) and 200 < status < 500)
@@ -143,7 +136,7 @@ def test_only_documented_codes_say_that_nothing_was_created(status: int, outcome
 )
 def test_retry_after_is_read_in_seconds_or_as_a_date(header: str | None, retry_after_s: int | None) -> None:
     with pytest.raises(ProviderUnavailable) as raised:
-        judge(reply(503, retry_after=header), PAY_ORIGIN)
+        judge(reply(503, retry_after=header))
     assert raised.value.retry_after_s == retry_after_s
 
 

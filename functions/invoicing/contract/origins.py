@@ -12,6 +12,9 @@ class Origin(NamedTuple):
     host: str
     port: int
 
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.host}:{self.port}"
+
 
 def origin_of(url: str) -> Origin:
     """Returns the origin of an absolute http or https URL.

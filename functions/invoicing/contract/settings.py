@@ -8,13 +8,20 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from invoicing.contract.errors import ServiceNotConfigured
-from invoicing.contract.origins import trusted_origin
+from invoicing.contract.origins import Origin, origin_of, trusted_origin
 
 
 def _split_origins(text: object) -> object:
     return frozenset(filter(None, map(str.strip, text.split(",")))) if isinstance(text, str) else text
 
 
+def _pay_origins(text: object) -> object:
+    return (
+        frozenset(origin_of(trusted_origin(url.strip())) for url in text.split(",")) if isinstance(text, str) else text
+    )
+
+
+_PayOrigins = Annotated[frozenset[Origin], BeforeValidator(_pay_origins)]
 _TrustedOrigin = Annotated[str, AfterValidator(trusted_origin)]
 # Up to 10^9 with two decimals an amount has at most 12 digits: below the 15 that a binary float keeps exactly, so that
 # not even a caller or provider whose JSON parser knows only floats can change it.
@@ -30,7 +37,10 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
     cryptocloud_api_url: _TrustedOrigin = "https://api.cryptocloud.plus"
-    cryptocloud_pay_url: _TrustedOrigin = "https://pay.cryptocloud.plus"
+    # The provider renamed itself and its hosts in 2026; which one its replies name is not documented.
+    cryptocloud_pay_origins: _PayOrigins = frozenset(
+        {origin_of("https://pay.cryptocloud.plus"), origin_of("https://pay.trybit.com")}
+    )
     cryptocloud_secret_arn: str = Field(min_length=1)
     idempotency_table: str = Field(min_length=1)
     allowed_origins: Annotated[frozenset[str], BeforeValidator(_split_origins)] = frozenset()

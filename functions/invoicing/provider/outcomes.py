@@ -9,14 +9,14 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal, TypeGuard
 
 import urllib3
 
 from invoicing.contract.errors import OutcomeUnknown
 from invoicing.contract.exact_json import NotAJsonObject, parse_json_object
 from invoicing.contract.invoice import Invoice
-from invoicing.contract.origins import Origin, origin_of
+from invoicing.contract.origins import origin_of
 from invoicing.contract.requests import InvoiceRequest
 
 MAX_REPLY_BYTES = 64 * 1024
@@ -45,21 +45,35 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
+class Call[Result]:
+    """One request to the provider, in the words of one version of its API.
+
+    Args:
+        method: The HTTP method.
+        path: The path on the provider's host, with the query if there is one.
+        body: JSON, or empty.
+        judge: Returns what a reply that can be believed says, or raises the error that the reply means.
+        reads: The statuses whose bodies ``judge`` looks at. The body of any other reply is not waited for.
+    """
+
+    method: Literal["GET", "POST"]
+    path: str
+    body: bytes
+    judge: Callable[[Reply], Result]
+    reads: frozenset[int] = frozenset({200})
+
+
+@dataclass(frozen=True, slots=True)
 class Api:
-    """One version of the provider's API for creating invoices.
+    """One version of the provider's API, a dialect.
 
     Args:
         name: What owners call it: ``v1``.
-        path: Where invoices are created.
-        encode: Returns the body for a validated request and the shop's id.
-        judge: Returns the invoice in a reply that can be believed, or raises the error that the reply means. It gets
-            the reply and the origin that a pay link must have.
+        create: Returns the call that creates an invoice, for a validated request and the shop's id.
     """
 
     name: str
-    path: str
-    encode: Callable[[InvoiceRequest, str], bytes]
-    judge: Callable[[Reply, Origin], Invoice]
+    create: Callable[[InvoiceRequest, str], Call[Invoice]]
 
 
 def object_in(reply: Reply) -> dict[str, Any]:
@@ -78,15 +92,15 @@ def object_in(reply: Reply) -> dict[str, Any]:
         raise OutcomeUnknown(f"provider answered {reply.status} without a JSON object") from None
 
 
-def is_invoice_id(value: object) -> bool:
+def is_invoice_id(value: object) -> TypeGuard[str]:
     """Tells whether this can be an invoice's id."""
     return isinstance(value, str) and _INVOICE_ID.fullmatch(value) is not None
 
 
-def has_origin(url: object, origin: Origin) -> bool:
-    """Tells whether this is a URL of that origin, and short enough to be a link."""
+def is_link(value: object) -> TypeGuard[str]:
+    """Tells whether this can be a link to a pay page. Whether buyers may be sent there is decided at delivery."""
     try:
-        return isinstance(url, str) and len(url) <= _MAX_URL_LENGTH and origin_of(url) == origin
+        return isinstance(value, str) and len(value) <= _MAX_URL_LENGTH and bool(origin_of(value))
     except ValueError:
         return False
 
