@@ -1,5 +1,6 @@
 """CloudFormation templates: read as they are written, and looked things up in."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -60,3 +61,27 @@ def only(found: Mapping[str, Any], name: str) -> Any:
     assert named, f"nothing is named {name}, or after it; there are {', '.join(sorted(found)) or 'none at all'}"
     assert len(named) == 1, f"{len(named)} are named after {name}: {', '.join(named)}"
     return found[named[0]]
+
+
+def references(part: Any) -> set[str]:
+    """Returns the names of all resources and parameters that a part of a template refers to."""
+    match part:
+        case {"Ref": str(name)}:
+            return {name}
+        case {"Fn::GetAtt": [str(name), *_]}:
+            return {name}
+        case {"DependsOn": names, **rest}:
+            return set(listed(names)) | references(rest)
+        case dict():
+            inner = set().union(*map(references, part.values()))
+            text = listed(part.get("Fn::Sub", ""))[0]
+            return inner | set(re.findall(r"\$\{(\w+)", text)) if isinstance(text, str) else inner
+        case list():
+            return set().union(*map(references, part))
+        case _:
+            return set()
+
+
+def listed(one_or_many: Any) -> list[Any]:
+    """Returns a list, also of what a template may write without one."""
+    return one_or_many if isinstance(one_or_many, list) else [one_or_many]
