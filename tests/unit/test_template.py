@@ -205,7 +205,9 @@ def test_a_canary_of_each_function_is_rolled_back_by_alarms_on_its_own_new_versi
             is_ours = not metric["Namespace"].startswith("AWS/")
             said = f"{name}, {query['Id']}: must be about the new version of {function}"
             assert dimensions.get("version" if is_ours else "ExecutedVersion") == attribute(version, "Version"), said
-            assert dimensions.get("function" if is_ours else "FunctionName", {"Ref": function}) == {"Ref": function}, said
+            assert dimensions.get("function" if is_ours else "FunctionName", {"Ref": function}) == {"Ref": function}, (
+                said
+            )
             assert is_ours or dimensions["Resource"] == {"Fn::Sub": f"${{{function}}}:live"}, said
 
 
