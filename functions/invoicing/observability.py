@@ -19,18 +19,28 @@ metrics = Metrics(namespace=NAMESPACE)
 
 # Besides these, each error is counted under the name of its class.
 INVOICE_CREATED = "InvoiceCreated"
+TEST_INVOICE_CREATED = "TestInvoiceCreated"
 INVOICE_REPLAYED = "InvoiceReplayed"
 RECORD_LOST = "RecordLost"
 KEY_NOT_RELEASED = "KeyNotReleased"
 CIRCUIT_OPENED = "CircuitOpened"
 CIRCUIT_CLOSED = "CircuitClosed"
+PROVIDER_MOVED = "ProviderMoved"
 PROVIDER_LATENCY = "ProviderLatency"
 SECRET_REFRESH_FAILED = "SecretRefreshFailed"  # noqa: S105 - the name of a metric
 AMOUNT_ASKED = "AmountAsked"  # and the currency
 ERROR_RAISED = "ErrorRaised"
 
 # What a line about a request is found by.
-_IDS = ("function_request_id", "correlation_id", "order_id", "idempotency_record", "cold_start")
+_IDS = (
+    "function_request_id",
+    "correlation_id",
+    "order_id",
+    "idempotency_record",
+    "provider_api",
+    "provider_host",
+    "cold_start",
+)
 
 # After a created invoice nothing is left to publish at the end of the invocation, and that is well.
 warnings.filterwarnings("ignore", "No application metrics to publish")

@@ -1,5 +1,6 @@
 """The flow: bounds, shop, credentials, deadline, and a rotated key that costs no invoice."""
 
+import json
 import time
 from collections.abc import Callable
 from decimal import Decimal
@@ -21,8 +22,9 @@ from invoicing.contract.requests import InvoiceRequest
 from invoicing.contract.settings import Settings
 from invoicing.create import RESERVE_S, InvoiceService
 from invoicing.credentials import Credentials
-from invoicing.provider.outcomes import Call
+from invoicing.provider.outcomes import Api, Call
 from invoicing.provider.v1 import V1
+from invoicing.provider.v2 import v2
 
 INVOICE = Invoice(pay_url="https://pay.cryptocloud.plus/DZLF4212", invoice_id="DZLF4212")
 OLD = Credentials.model_validate({"api_key": "old", "shop_id": "shop-1"})
@@ -81,10 +83,11 @@ def create(
     *,
     lambda_s: float = 28.0,
     circuit: ClosedCircuit | None = None,
+    api: Api = V1,
     **fields: Any,
 ) -> Invoice:
     request = InvoiceRequest.model_validate({"amount": 100, **fields})
-    service = InvoiceService(SETTINGS, store, None, circuit or ClosedCircuit(), provider, V1)  # type: ignore[arg-type]
+    service = InvoiceService(SETTINGS, store, None, circuit or ClosedCircuit(), provider, api)  # type: ignore[arg-type]
     return service.create(request, None, lambda_deadline_s=time.monotonic() + lambda_s).invoice
 
 
@@ -110,6 +113,30 @@ def test_a_shop_id_may_be_sent_only_if_it_is_ours() -> None:
     assert [field.pointer for field in refusal.value.fields] == ["/shop_id"]
     assert "shop-1" not in refusal.value.fields[0].detail
     assert provider.keys == []
+
+
+def test_a_currency_is_accepted_only_where_the_dialect_knows_it() -> None:
+    provider = FakeProvider()
+    with pytest.raises(InvalidRequest) as refusal:
+        create(FakeStore(), provider, currency="KZT")
+    [field] = refusal.value.fields
+    assert (field.pointer, field.detail) == ("/currency", "must be one of USD, RUB, EUR, GBP, UAH")
+    assert provider.keys == []
+    assert create(FakeStore(), provider, api=v2(), currency="KZT") == INVOICE
+
+
+def test_an_invoice_of_a_test_project_is_counted_and_its_log_line_says_so(capsys) -> None:
+    for test_mode, counted in ((False, None), (True, [1.0])):
+        create(FakeStore(), FakeProvider(invoice=INVOICE.model_copy(update={"test_mode": test_mode})))
+        line = json.loads(capsys.readouterr().out)
+        assert (line["message"], line.get("TestInvoiceCreated")) == ("invoice created", counted)
+
+
+def test_the_line_of_an_invoice_names_the_dialect_and_the_host(capsys) -> None:
+    for api in (V1, v2()):
+        create(FakeStore(), FakeProvider(), api=api)
+        line = json.loads(capsys.readouterr().out)
+        assert (line["provider_api"], line["provider_host"]) == (api.name, "api.cryptocloud.plus")
 
 
 def test_a_rotated_key_costs_no_invoice() -> None:

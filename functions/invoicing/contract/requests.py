@@ -88,6 +88,12 @@ Amount = Annotated[
         }
     ),
 ]
+# Those of version 2 of the provider's API. Version 1 knows the first five; which a deployment takes, create.py decides.
+Currency = Literal[
+    "USD", "RUB", "EUR", "GBP", "UAH",
+    "UZS", "KGS", "KZT", "AMD", "AZN", "BYN", "AUD", "TRY", "AED", "CAD",
+    "CNY", "HKD", "IDR", "INR", "JPY", "PHP", "SGD", "THB", "VND", "MYR",
+]  # fmt: skip
 # JSON Schema for what ``str.isprintable`` says of Latin-1; its patterns cannot portably say it of all Unicode.
 _PRINTABLE_PATTERN = r"^[^\x00-\x1f\x7f-\xa0\xad]+$"
 
@@ -105,8 +111,10 @@ class InvoiceRequest(BaseModel):
         description="A JSON number, or the same as a decimal string: above 0, with at most 2 decimals, and within the "
         "bounds of the deployment, which are 0.01 and 100000 unless its owner set others. Never rounded."
     )
-    currency: Literal["USD", "RUB", "EUR", "GBP", "UAH"] = Field(
-        default="USD", description="What the amount is in; CryptoCloud says: for conversion."
+    currency: Currency = Field(
+        default="USD",
+        description="What the amount is in; CryptoCloud says: for conversion. USD, RUB, EUR, GBP and UAH work with "
+        "every deployment, the others with one that speaks version 2 of CryptoCloud's API (`ProviderApi=v2`).",
     )
     order_id: (
         Annotated[

@@ -3,7 +3,7 @@
 import functools
 import os
 from decimal import Decimal
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
@@ -21,6 +21,12 @@ def _pay_origins(text: object) -> object:
     )
 
 
+def _split_coins(text: object) -> object:
+    return tuple(filter(None, map(str.strip, text.split(",")))) if isinstance(text, str) else text
+
+
+# Such as USDT_TRC20.
+_Coin = Annotated[str, Field(pattern=r"^[A-Z0-9_]{2,20}$")]
 _PayOrigins = Annotated[frozenset[Origin], BeforeValidator(_pay_origins)]
 _TrustedOrigin = Annotated[str, AfterValidator(trusted_origin)]
 # Up to 10^9 with two decimals an amount has at most 12 digits: below the 15 that a binary float keeps exactly, so that
@@ -32,10 +38,12 @@ class Settings(BaseModel):
     """The function's environment, validated. The names are those of the environment in lower case.
 
     ``provider_timeout`` is in seconds: the longest that the calls to the provider for one request may take in all.
+    ``invoice_lifetime`` is in minutes: how long a buyer has to pay.
     """
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
+    cryptocloud_api: Literal["v1", "v2"] = "v1"
     cryptocloud_api_url: _TrustedOrigin = "https://api.cryptocloud.plus"
     # The provider renamed itself and its hosts in 2026; which one its replies name is not documented.
     cryptocloud_pay_origins: _PayOrigins = frozenset(
@@ -48,6 +56,16 @@ class Settings(BaseModel):
     max_amount: _AmountBound = Decimal(100_000)
     # API Gateway gives up after 30 s: https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html
     provider_timeout: float = Field(default=20.0, gt=0, le=25)
+
+    # Of version 2 of the provider's API. The provider documents invoices of up to 24 hours.
+    invoice_lifetime: Annotated[int, Field(ge=1, le=1440)] | None = None
+    coins: Annotated[tuple[_Coin, ...], BeforeValidator(_split_coins)] = ()
+
+    @model_validator(mode="after")
+    def _has_a_place_for_them(self) -> Self:
+        if self.cryptocloud_api == "v1" and (self.coins or self.invoice_lifetime):
+            raise ValueError("COINS and INVOICE_LIFETIME need CRYPTOCLOUD_API=v2")
+        return self
 
     @model_validator(mode="after")
     def _bounds_in_order(self) -> Self:
