@@ -172,7 +172,7 @@ def test_a_refusal_never_repeats_the_value(value: Any) -> None:
 )
 def test_what_is_no_json_object_is_refused(body: str) -> None:
     with pytest.raises(InvalidRequest) as refusal:
-        read_json_object(body)
+        read_json_object(body.encode())
     assert [field.pointer for field in refusal.value.fields] == [""]
 
 
@@ -183,7 +183,7 @@ def test_invalid_utf8_is_refused() -> None:
 
 def test_a_field_that_stands_twice_is_refused_by_name() -> None:
     with pytest.raises(InvalidRequest) as refusal:
-        read_json_object('{"amount": 1, "currency": "USD", "amount": 2}')
+        read_json_object(b'{"amount": 1, "currency": "USD", "amount": 2}')
     assert [field.pointer for field in refusal.value.fields] == ["/amount"]
 
 

@@ -4,9 +4,10 @@ from decimal import Decimal
 
 import pytest
 
+from invoicing.contract import settings as settings_module
 from invoicing.contract.errors import ServiceNotConfigured
 from invoicing.contract.origins import Origin, origin_of
-from invoicing.contract.settings import Settings, load_settings
+from invoicing.contract.settings import CreateInvoiceSettings
 
 ENVIRONMENT = {
     "ALLOWED_ORIGINS": "https://shop.example,https://www.shop.example",
@@ -20,17 +21,17 @@ ENVIRONMENT = {
 
 @pytest.fixture
 def load(monkeypatch: pytest.MonkeyPatch):
-    def load_with(**changes: str | None) -> Settings:
+    def load_with(**changes: str | None) -> CreateInvoiceSettings:
         for name, value in {**ENVIRONMENT, **changes}.items():
             if value is None:
                 monkeypatch.delenv(name, raising=False)
             else:
                 monkeypatch.setenv(name, value)
-        load_settings.cache_clear()
-        return load_settings()
+        settings_module.load.cache_clear()
+        return settings_module.load(CreateInvoiceSettings)
 
     yield load_with
-    load_settings.cache_clear()
+    settings_module.load.cache_clear()
 
 
 def test_settings_come_from_the_environment(load) -> None:
