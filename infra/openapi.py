@@ -39,7 +39,7 @@ _ABOUT_CREATE = """\
 Sends the request to CryptoCloud with the deployment's API key and shop. Send the buyer to `pay_url` of the reply.
 
 The body has at most 16 KiB. A field that stands in it twice, or that is not listed here, is refused by name; an
-optional field that is `null` counts as left out. An `Authorization` header is ignored.
+optional field that is `null` or `""` counts as left out. An `Authorization` header is ignored.
 
 CryptoCloud creates a new invoice each time it is asked. With an `Idempotency-Key`, every success for that key within 24
 hours is the same invoice. A failure frees the key.
@@ -250,7 +250,7 @@ def _request_schema() -> dict[str, Any]:
     schema = _schema_of(InvoiceRequest)
     for name, rules in schema["properties"].items():
         if name not in schema["required"]:
-            schema["properties"][name] = _or_null(rules)
+            schema["properties"][name] = _or_nothing(rules)
     return schema
 
 
@@ -315,11 +315,13 @@ def _schema_of(model: type[BaseModel]) -> dict[str, Any]:
     return {"description": described, **schema}
 
 
-def _or_null(rules: dict[str, Any]) -> dict[str, Any]:
+def _or_nothing(rules: dict[str, Any]) -> dict[str, Any]:
     if {"type": "null"} in rules.get("anyOf", []):
-        return {name: value for name, value in rules.items() if (name, value) != ("default", None)}
+        said = {name: value for name, value in rules.items() if name != "anyOf" and (name, value) != ("default", None)}
+        return {"anyOf": [*rules["anyOf"][:-1], {"const": ""}, {"type": "null"}], **said}
     said = {name: rules[name] for name in ("description", "default") if name in rules}
-    return {"anyOf": [{name: rules[name] for name in rules if name not in said}, {"type": "null"}], **said}
+    branches = [{name: rules[name] for name in rules if name not in said}, {"const": ""}, {"type": "null"}]
+    return {"anyOf": branches, **said}
 
 
 def _never_null(rules: dict[str, Any]) -> dict[str, Any]:
