@@ -3,11 +3,11 @@
 import json
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import pytest
 
 from tests.integration.conftest import API_KEY, EMAIL, ROOT, SHOP_ID, SITE
+from tests.support.metrics import metrics_in
 
 
 def sent_upstream(amount: str, **fields: str) -> str:
@@ -114,10 +114,6 @@ def test_a_listed_site_may_call_and_its_preflight_passes(stack) -> None:
     assert {"authorization", "content-type", "idempotency-key"} <= set(
         preflight.headers["Access-Control-Allow-Headers"].split(",")
     )
-
-
-def metrics_in(log: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in log.splitlines() if line.startswith('{"_aws"')]
 
 
 def test_sequential_requests_share_one_warm_sandbox(start_stack) -> None:
