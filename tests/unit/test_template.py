@@ -12,15 +12,9 @@ import pytest
 
 from invoicing.idempotency import KEY_LIFETIME_S
 from invoicing.service import RESERVE_S
+from tests.support.sam import translate
 
 ROOT = Path(__file__).parents[2]
-SETTINGS_OF_SAM = {"AWS_DEFAULT_REGION": "us-east-1", "PATH": "/usr/bin:/bin", "SAM_CLI_TELEMETRY": "0"}
-
-
-def translate(*parameters: str) -> dict[str, Any]:
-    command = [ROOT / ".venv-local" / "bin" / "python", "-m", "infra.local.translate", *parameters]
-    translated = subprocess.run(command, cwd=ROOT, env=SETTINGS_OF_SAM, capture_output=True, check=True, text=True)
-    return json.loads(translated.stdout)
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +25,7 @@ def template() -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def template_with_canary() -> dict[str, Any]:
     # Alone among the parameters, this one changes what SAM makes and not only what CloudFormation makes of it.
-    return translate("CanaryRollout=true")
+    return translate(CanaryRollout="true")
 
 
 def resources(template: dict[str, Any], resource_type: str) -> dict[str, dict[str, Any]]:
