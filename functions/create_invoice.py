@@ -15,9 +15,7 @@ import traceback
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from aws_lambda_powertools.utilities.parser import ValidationError, parse
-
-from invoicing.errors import (
+from invoicing.contract.errors import (
     FieldError,
     InternalError,
     InvalidRequest,
@@ -26,18 +24,14 @@ from invoicing.errors import (
     PayloadTooLarge,
     UnsupportedMediaType,
 )
-from invoicing.idempotency import Delivery, IdempotencyKey
-from invoicing.models import (
-    DirectInvoiceRequest,
-    InvoiceRequest,
-    encode_json_object,
-    invalid_request,
-    parse_idempotency_key,
-    parse_json_object,
-)
+from invoicing.contract.exact_json import encode_json_object
+from invoicing.contract.field_errors import read_json_object, validated
+from invoicing.contract.idempotency_key import parse_idempotency_key
+from invoicing.contract.requests import DirectInvoiceRequest, InvoiceRequest
+from invoicing.contract.settings import load_settings
+from invoicing.create import InvoiceService
+from invoicing.keys import Delivery, IdempotencyKey
 from invoicing.observability import ERROR_RAISED, count_for_version, logger, metrics
-from invoicing.service import InvoiceService
-from invoicing.settings import load_settings
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -118,14 +112,12 @@ def _read_http(event: dict[str, Any]) -> tuple[InvoiceRequest, IdempotencyKey | 
         raise InvalidRequest(fields=[FieldError("", "must be a JSON object")])
     header = headers.get("idempotency-key")
     key = None if header is None else IdempotencyKey("http", parse_idempotency_key(header))
-    return parse(parse_json_object(text), model=InvoiceRequest), key
+    return validated(InvoiceRequest, read_json_object(text)), key
 
 
 def _read_direct(event: Any) -> tuple[InvoiceRequest, IdempotencyKey | None]:
     """Returns what a direct caller asks for, and its idempotency key if it has one."""
-    if not isinstance(event, dict):  # the parser would read a string as JSON
-        raise InvalidRequest(fields=[FieldError("", "must be a JSON object")])
-    request = parse(event, model=DirectInvoiceRequest)
+    request = validated(DirectInvoiceRequest, event)
     key = request.idempotency_key or request.order_id
     return request, IdempotencyKey("direct", key) if key else None
 
@@ -140,8 +132,6 @@ def _as_outcome(exception: Exception, context: "LambdaContext") -> InvoicingErro
     match exception:
         case InvoicingError():
             error = exception
-        case ValidationError():
-            error = invalid_request(exception.errors())
         case _:
             # Only type and place: the message of an exception that nobody foresaw may hold anything, a key included.
             frames = traceback.extract_tb(exception.__traceback__)

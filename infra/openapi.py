@@ -11,11 +11,12 @@ import yaml
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 
-from invoicing.errors import ERROR_TABLE, FieldError, InvalidRequest, InvoicingError
-from invoicing.models import Invoice, InvoiceRequest
+from invoicing.contract.errors import ERROR_TABLE, FieldError, InvalidRequest, InvoicingError
+from invoicing.contract.invoice import Invoice
+from invoicing.contract.requests import InvoiceRequest
 
 FILE = Path(__file__).parents[1] / "docs" / "openapi.yaml"
-_HEADING = "# Made by `make openapi` from functions/invoicing/models.py and errors.py: change those.\n"
+_HEADING = "# Made by `make openapi` from functions/invoicing/contract: change those.\n"
 _REQUEST_ID = "7b834569-6293-4c6b-83c6-759bbd3f8120"
 
 _ABOUT = """\

@@ -18,8 +18,8 @@ from aws_lambda_powertools.utilities.circuit_breaker import (
 from aws_lambda_powertools.utilities.circuit_breaker.persistence import CircuitBreakerDynamoDBPersistence
 from botocore.exceptions import BotoCoreError, ClientError
 
-from invoicing.errors import InvoicingError, OutcomeUnknown, ProviderUnavailable
-from invoicing.models import Invoice
+from invoicing.contract.errors import InvoicingError, OutcomeUnknown, ProviderUnavailable
+from invoicing.contract.invoice import Invoice
 from invoicing.observability import CIRCUIT_CLOSED, CIRCUIT_OPENED, logger, metrics
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
-from invoicing.errors import InvoicingError, ProviderUnavailable, ServiceNotConfigured
+from invoicing.contract.errors import InvoicingError, ProviderUnavailable, ServiceNotConfigured
 from invoicing.observability import SECRET_REFRESH_FAILED, logger, metrics
 
 if TYPE_CHECKING:

@@ -128,7 +128,7 @@ class LocalStack:
             api_key, shop_id = self._credentials
             self.provider = Sandbox(api_key=api_key, shop_id=shop_id, port=provider_port)
             self._cleanup.callback(self.provider.server.stop)
-            parameters |= {"ProviderUrl": self.provider.server.url, "PayUrl": self.provider.server.url}
+            parameters |= {"ProviderUrl": self.provider.server.url, "PayOrigins": self.provider.server.url}
 
         moto = Moto(moto_port)
         self._cleanup.callback(moto.stop)

@@ -82,7 +82,7 @@ class Surroundings:
             "AWS_ENDPOINT_URL_DYNAMODB": self.table.server.url,
             "ALLOWED_ORIGINS": SITE,
             "CRYPTOCLOUD_API_URL": self.provider.server.url,
-            "CRYPTOCLOUD_PAY_URL": self.provider.server.url,
+            "CRYPTOCLOUD_PAY_ORIGINS": self.provider.server.url,
             "CRYPTOCLOUD_SECRET_ARN": _SECRET,
             "IDEMPOTENCY_TABLE": _TABLE,
             "MIN_AMOUNT": "0.01",

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import expect
 
 from infra.local.shop import Shop
-from invoicing.idempotency import IdempotencyKey
+from invoicing.keys import IdempotencyKey
 from tests.browser.conftest import Visit
 
 SHOP = "The payment could not be started. Nothing was charged. Please contact the shop."

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from infra import openapi
-from invoicing.errors import ERROR_TABLE
+from invoicing.contract.errors import ERROR_TABLE
 from tests.contract.compatibility import breaking_changes
 from tests.contract.replies import CREATE, DOCUMENT, FILE, PATH
 

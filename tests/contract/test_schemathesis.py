@@ -13,8 +13,8 @@ import schemathesis
 from hypothesis import HealthCheck, settings
 from schemathesis import Case, GenerationMode
 
-from invoicing.idempotency import IdempotencyKey
-from invoicing.models import parse_idempotency_key
+from invoicing.contract.idempotency_key import parse_idempotency_key
+from invoicing.keys import IdempotencyKey
 from tests.contract.replies import DOCUMENT, PATH, assert_documented
 from tests.integration.conftest import SHOP_ID, Stack
 
@@ -49,7 +49,7 @@ def as_this_stack_takes_it(document: dict[str, Any]) -> dict[str, Any]:
     fields = document["components"]["schemas"]["InvoiceRequest"]["properties"]
     # "The shop of the deployment": this one's.
     fields["shop_id"]["anyOf"][0]["const"] = SHOP_ID
-    # "At most 2 decimals". Not in the file: see Amount in models.py.
+    # "At most 2 decimals". Not in the file: see Amount in requests.py.
     fields["amount"]["anyOf"][0]["multipleOf"] = 0.01
     # "Printable characters of any script": here Latin-1, whose printable ones the pattern can name. Other scripts are
     # tried in tests/unit/test_request_contract.py.

@@ -95,7 +95,7 @@ FAULTS = [
     Fault("200 with more than 64 KiB", UNKNOWN, 1, FREE, 1, _provider("huge")),
     Fault("200 with a gzip bomb", UNKNOWN, 1, FREE, 1, _provider("gzip_bomb")),
     Fault("200 without `pay_url`", UNKNOWN, 1, FREE, 1, _provider("no_pay_url")),
-    Fault("200 with a `pay_url` of another site", UNKNOWN, 1, FREE, 1, _provider("foreign")),
+    Fault("200 with a `pay_url` of another site", "pay_link_refused", 1, KEPT, 1, _provider("foreign")),
     Fault("302", UNKNOWN, 1, FREE, 0, _provider("redirect")),
     Fault("400", "invoice_rejected", 1, FREE, 0, _provider("status", value=400)),
     Fault("401, the secret unchanged", "provider_credentials_rejected", 1, FREE, 0, _provider("status", value=401)),

@@ -21,8 +21,8 @@ import boto3
 import pytest
 import yaml
 
-from invoicing.errors import ERROR_TABLE
-from invoicing.idempotency import IdempotencyKey
+from invoicing.contract.errors import ERROR_TABLE
+from invoicing.keys import IdempotencyKey
 from tests.integration.conftest import EMAIL, NO_CIRCUIT, PROVIDER_TIMEOUT_S, ROOT, Stack
 
 EXAMPLE = ROOT / "examples" / "caller-lambda"
@@ -32,7 +32,7 @@ BUILT = ROOT / ".aws-sam" / "local" / "template.yaml"
 CALLER = "PaymentLinkFunction"
 # Lambda's managed runtime has boto3; the one for the tests stands for it.
 MANAGED_BOTO3 = {"PYTHONPATH": str(Path(boto3.__file__).parents[1])}
-PROBLEMS = {error.__name__: error().problem("request-1") for error in ERROR_TABLE if error.direct_type}
+PROBLEMS = {error.__name__: error().problem("request-1") for error in ERROR_TABLE if not error.http_only}
 # Far above what any of it takes, also where the machine is busy.
 PATIENCE_S = 60
 
@@ -100,6 +100,7 @@ ARRANGED: list[tuple[str, Callable[[Stack, str], None], str]] = [
         "TryAgainLater",
     ),
     ("OutcomeUnknown", lambda stack, _: stack.misbehave("html", times=99), "TryAgainLater"),
+    ("PayLinkRefused", lambda stack, _: stack.misbehave("foreign"), "ServiceBroken"),
     ("ProviderCredentialsRejected", lambda stack, _: stack.misbehave("status", value=401), "ServiceBroken"),
 ]
 

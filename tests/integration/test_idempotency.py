@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from invoicing.idempotency import IdempotencyKey
+from invoicing.keys import IdempotencyKey
 from tests.integration.conftest import API_KEY, EMAIL, NO_CIRCUIT, PROVIDER_TIMEOUT_S
 from tests.integration.test_main_job import metrics_in
 

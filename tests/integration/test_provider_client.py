@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 
-from invoicing import provider as provider_module
+from invoicing.contract.errors import OutcomeUnknown, ProviderUnavailable
+from invoicing.contract.invoice import Invoice
+from invoicing.contract.requests import InvoiceRequest
+from invoicing.contract.settings import Settings
 from invoicing.credentials import Credentials
-from invoicing.errors import OutcomeUnknown, ProviderUnavailable
-from invoicing.models import Invoice, InvoiceRequest
-from invoicing.provider import Provider
-from invoicing.settings import Settings
+from invoicing.provider import transport as provider_module
+from invoicing.provider.transport import Provider
+from invoicing.provider.v1 import V1
 
 CREDENTIALS = Credentials.model_validate({"api_key": "the-key", "shop_id": "the-shop"})
 
@@ -106,7 +108,7 @@ def client_of() -> Iterator[Callable[..., Provider]]:
 
 def create(client: Provider, *, within_s: float = 5.0) -> Invoice:
     request = InvoiceRequest.model_validate({"amount": "19.99", "order_id": "A-1"})
-    return client.create_invoice(request, CREDENTIALS, deadline_s=time.monotonic() + within_s)
+    return client.perform(V1.create(request, CREDENTIALS.shop_id), CREDENTIALS, deadline_s=time.monotonic() + within_s)
 
 
 def answering_all(number: int, read: Callable[[], bytes], write: Callable[[bytes], None]) -> None:

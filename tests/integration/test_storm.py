@@ -6,7 +6,7 @@ import time
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 
-from invoicing.errors import ERROR_TABLE
+from invoicing.contract.errors import ERROR_TABLE
 from tests.integration.conftest import NO_CIRCUIT
 
 SEED = 20261123

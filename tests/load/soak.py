@@ -56,7 +56,7 @@ def soak(endpoints: Mapping[str, Any], *, warm_up: int, requests: int, **environ
         "AWS_ENDPOINT_URL_SECRETS_MANAGER": endpoints["secrets_url"],
         "ALLOWED_ORIGINS": SITE,
         "CRYPTOCLOUD_API_URL": endpoints["provider_url"],
-        "CRYPTOCLOUD_PAY_URL": endpoints["provider_url"],
+        "CRYPTOCLOUD_PAY_ORIGINS": endpoints["provider_url"],
         "CRYPTOCLOUD_SECRET_ARN": endpoints["secret_id"],
         "IDEMPOTENCY_TABLE": endpoints["table_name"],
         "PYTHONDONTWRITEBYTECODE": "1",

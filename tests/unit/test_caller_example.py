@@ -14,16 +14,16 @@ import pytest
 import yaml
 
 from invoicing.circuit import RECOVERY_TIMEOUT_S
-from invoicing.errors import ERROR_TABLE
-from invoicing.idempotency import KEY_LIFETIME_S
+from invoicing.contract.errors import ERROR_TABLE
+from invoicing.keys import KEY_LIFETIME_S
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "caller-lambda"
 DEFINITION: dict[str, Any] = json.loads((EXAMPLE / "create_invoice.asl.json").read_text())
 TASK = DEFINITION["States"]["CreateInvoice"]
 
-RETRYABLE = {error.direct_type for error in ERROR_TABLE if error.direct_type and error.retryable}
-FINAL = {error.direct_type for error in ERROR_TABLE if error.direct_type and not error.retryable}
+RETRYABLE = {error.__name__ for error in ERROR_TABLE if not error.http_only and error.retryable}
+FINAL = {error.__name__ for error in ERROR_TABLE if not error.http_only and not error.retryable}
 # How Lambda reports that the function timed out or its process ended; Step Functions says Lambda.Unknown as well.
 ENDED = {"Lambda.Unknown", "Sandbox.Timedout", "Runtime.ExitError"}
 # https://docs.aws.amazon.com/step-functions/latest/dg/bp-lambda-serviceexception.html

@@ -9,14 +9,14 @@ from aws_lambda_powertools.utilities.circuit_breaker import base
 from botocore.stub import ANY, Stubber
 
 from invoicing.circuit import FAILURE_THRESHOLD, RECOVERY_TIMEOUT_S, ProviderCircuit
-from invoicing.errors import (
+from invoicing.contract.errors import (
     InvoiceRejected,
     InvoicingError,
     OutcomeUnknown,
     ProviderCredentialsRejected,
     ProviderUnavailable,
 )
-from invoicing.models import Invoice
+from invoicing.contract.invoice import Invoice
 
 INVOICE = Invoice(pay_url="https://pay.cryptocloud.plus/DZLF4212", invoice_id="DZLF4212")
 KEY = {"id": {"S": "circuit#cryptocloud"}}

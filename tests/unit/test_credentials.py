@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnectionError
 
+from invoicing.contract.errors import ProviderUnavailable, ServiceNotConfigured
 from invoicing.credentials import CACHE_S, REFRESH_RETRY_S, Credentials, CredentialStore
-from invoicing.errors import ProviderUnavailable, ServiceNotConfigured
 
 SECRET = {"api_key": "key-1", "shop_id": "shop-1"}
 

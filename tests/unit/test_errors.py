@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from invoicing import errors
-from invoicing.errors import ERROR_TABLE, FieldError, InvalidRequest, InvoicingError, PayloadTooLarge
+from invoicing.contract import errors
+from invoicing.contract.errors import ERROR_TABLE, FieldError, InvoicingError
 
 README = Path(__file__).parents[2] / "README.md"
 
@@ -42,16 +42,10 @@ def test_the_reason_for_the_log_never_reaches_a_caller(error: type[InvoicingErro
     assert json.loads(str(raised)) == error().problem("request-1")
 
 
-@pytest.mark.parametrize("error", [error for error in ERROR_TABLE if error.direct_type])
-def test_the_direct_error_type_is_the_class_name(error: type[InvoicingError]) -> None:
-    # A direct event is measured field by field: what is too large is an InvalidRequest there.
-    assert error.direct_type == (InvalidRequest if error is PayloadTooLarge else error).__name__
-
-
 def test_the_readme_has_the_table() -> None:
     rows = ["| code | HTTP | direct error type | when | retryable |", "|---|---|---|---|---|"]
     rows += [
-        f"| `{error.code}` | {error.http_status} | {f'`{error.direct_type}`' if error.direct_type else ''} "
+        f"| `{error.code}` | {error.http_status} | {'' if error.http_only else f'`{error.__name__}`'} "
         f"| {error.when} | {'yes' if error.retryable else 'no'} |"
         for error in ERROR_TABLE
     ]

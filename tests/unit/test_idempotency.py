@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
-from invoicing.errors import InvalidRequest
-from invoicing.idempotency import _AS_TEXT, IdempotencyKey, _fingerprint
-from invoicing.models import DirectInvoiceRequest, Invoice, InvoiceRequest, parse_idempotency_key
+from invoicing.contract.errors import InvalidRequest
+from invoicing.contract.idempotency_key import parse_idempotency_key
+from invoicing.contract.invoice import Invoice
+from invoicing.contract.requests import DirectInvoiceRequest, InvoiceRequest
+from invoicing.keys import _AS_TEXT, IdempotencyKey, _fingerprint
 
 
 @pytest.mark.parametrize(

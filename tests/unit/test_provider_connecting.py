@@ -7,12 +7,13 @@ import time
 
 import pytest
 
-from invoicing import provider as provider_module
+from invoicing.contract.errors import ProviderUnavailable
+from invoicing.contract.requests import InvoiceRequest
+from invoicing.contract.settings import Settings
 from invoicing.credentials import Credentials
-from invoicing.errors import ProviderUnavailable
-from invoicing.models import InvoiceRequest
-from invoicing.provider import Provider
-from invoicing.settings import Settings
+from invoicing.provider import transport as provider_module
+from invoicing.provider.transport import Provider
+from invoicing.provider.v1 import V1
 
 
 def test_tls_is_1_2_or_later_and_checks_who_answers() -> None:
@@ -34,12 +35,11 @@ def test_a_hanging_resolver_does_not_outlast_the_connect_timeout(monkeypatch: py
     monkeypatch.setattr(provider_module, "_CONNECT_TIMEOUT_S", 0.1)
     settings = Settings(cryptocloud_secret_arn="arn", idempotency_table="table")
     credentials = Credentials.model_validate({"api_key": "key", "shop_id": "shop"})
+    call = V1.create(InvoiceRequest.model_validate({"amount": 1}), "shop")
     started_s = time.monotonic()
     try:
         with pytest.raises(ProviderUnavailable):
-            Provider(settings).create_invoice(
-                InvoiceRequest.model_validate({"amount": 1}), credentials, deadline_s=started_s + 2.0
-            )
+            Provider(settings).perform(call, credentials, deadline_s=started_s + 2.0)
         assert time.monotonic() - started_s < 2.0
     finally:
         released.set()

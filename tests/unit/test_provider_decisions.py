@@ -6,18 +6,18 @@ from typing import Any
 
 import pytest
 
-from invoicing.errors import (
+from invoicing.contract.errors import (
     InvoiceRejected,
     InvoicingError,
     OutcomeUnknown,
     ProviderCredentialsRejected,
     ProviderUnavailable,
 )
-from invoicing.models import DirectInvoiceRequest, InvoiceRequest
-from invoicing.provider import Reply, encode_request, judge, retry_delay_s
-from invoicing.settings import origin_of
+from invoicing.contract.requests import DirectInvoiceRequest, InvoiceRequest
+from invoicing.provider.outcomes import Reply
+from invoicing.provider.transport import retry_delay_s
+from invoicing.provider.v1 import encode_request, judge
 
-PAY_ORIGIN = origin_of("https://pay.cryptocloud.plus")
 PAYLOAD = {
     "status": "success",
     "pay_url": "https://pay.cryptocloud.plus/DZLF4212",
@@ -52,25 +52,25 @@ def reply(code: int = 200, /, retry_after: str | None = None, **changes: Any) ->
     ],
 )
 def test_a_good_reply_is_returned_untouched(changes: dict[str, Any]) -> None:
-    assert judge(reply(**changes), PAY_ORIGIN).payload() == {**PAYLOAD, **changes}
+    assert judge(reply(**changes)).payload() == {**PAYLOAD, **changes}
 
 
 def test_amounts_in_a_reply_stay_exact() -> None:
     body = json.dumps(PAYLOAD)[:-1] + ', "amount": 100.10, "amount_usd": 0.1}'
-    payload = judge(Reply(200, body.encode()), PAY_ORIGIN).payload()
+    payload = judge(Reply(200, body.encode())).payload()
     assert (str(payload["amount"]), payload["amount_usd"]) == ("100.10", Decimal("0.1"))
 
 
 @pytest.mark.parametrize("changes", [{"status": ...}, {"status": "sucesso"}, {"estado": "sucesso", "status": ...}])
 def test_a_missing_or_translated_status_does_not_matter(changes: dict[str, Any]) -> None:
-    assert judge(reply(**changes), PAY_ORIGIN).payload() == PAYLOAD
+    assert judge(reply(**changes)).payload() == PAYLOAD
 
 
 @pytest.mark.parametrize(
     "changes", [{"currency": ...}, {"currency": 1}, {"amount": None}, {"amount": [1], "new": {}}, *STRANGE]
 )
 def test_strange_side_information_does_not_cost_the_invoice(changes: dict[str, Any]) -> None:
-    payload = judge(reply(**changes), PAY_ORIGIN).payload()
+    payload = judge(reply(**changes)).payload()
     assert payload == {name: PAYLOAD[name] for name in payload}
     assert payload.keys() >= {"status", "pay_url", "invoice_id"}
 
@@ -78,7 +78,7 @@ def test_strange_side_information_does_not_cost_the_invoice(changes: dict[str, A
 @pytest.mark.parametrize("number", ["1e9999999999999999", "1e7000000", "1e-7000000", "NaN", "-Infinity", "1e400"])
 def test_a_number_that_no_caller_could_bear_is_left_out(number: str) -> None:
     body = json.dumps(PAYLOAD)[:-1] + f', "amount": {number}}}'
-    assert judge(Reply(200, body.encode()), PAY_ORIGIN).payload() == PAYLOAD
+    assert judge(Reply(200, body.encode())).payload() == PAYLOAD
 
 
 @pytest.mark.parametrize(
@@ -92,14 +92,9 @@ def test_a_number_that_no_caller_could_bear_is_left_out(number: str) -> None:
         reply(pay_url=...),
         reply(pay_url=1),
         reply(pay_url=""),
-        reply(pay_url="https://pay.cryptocloud.plus.evil.example/DZLF4212"),
-        reply(pay_url="https://evil.example/https://pay.cryptocloud.plus/"),
         reply(pay_url="https://pay.cryptocloud.plus@evil.example/DZLF4212"),
         reply(pay_url="https://user@pay.cryptocloud.plus/DZLF4212"),
-        reply(pay_url="https://pay.cryptocloud.plus:8443/DZLF4212"),
-        reply(pay_url="https://pay.cryptocloud.plus:0/DZLF4212"),
         reply(pay_url="https://pay.cryptocloud.plus/" + "x" * 2048),
-        reply(pay_url="http://pay.cryptocloud.plus/DZLF4212"),
         reply(pay_url="javascript:alert(1)//pay.cryptocloud.plus"),
         Reply(200, None),
         Reply(200, b""),
@@ -113,30 +108,24 @@ def test_a_number_that_no_caller_could_bear_is_left_out(number: str) -> None:
 )
 def test_a_200_that_cannot_be_believed_is_unknown(unusable: Reply) -> None:
     with pytest.raises(OutcomeUnknown):
-        judge(unusable, PAY_ORIGIN)
+        judge(unusable)
 
 
 @pytest.mark.parametrize(
-    ("status", "outcome", "repeatable"),
+    ("status", "outcome"),
     [
-        (400, InvoiceRejected, False),
-        (401, ProviderCredentialsRejected, False),
-        (406, ProviderUnavailable, True),
-        (429, ProviderUnavailable, True),
-        (503, ProviderUnavailable, True),
-        *[
-            (status, OutcomeUnknown, False)
-            for status in (201, 204, 301, 302, 307, 403, 404, 409, 422, 500, 502, 504, 520)
-        ],
+        (400, InvoiceRejected),
+        (401, ProviderCredentialsRejected),
+        (406, ProviderUnavailable),
+        (429, ProviderUnavailable),
+        (503, ProviderUnavailable),
+        *[(status, OutcomeUnknown) for status in (201, 204, 301, 302, 307, 403, 404, 409, 422, 500, 502, 504, 520)],
     ],
 )
-def test_only_documented_codes_say_that_nothing_was_created(
-    status: int, outcome: type[InvoicingError], repeatable: bool
-) -> None:
+def test_only_documented_codes_say_that_nothing_was_created(status: int, outcome: type[InvoicingError]) -> None:
     with pytest.raises(outcome) as raised:
-        judge(reply(status), PAY_ORIGIN)
+        judge(reply(status))
     assert type(raised.value) is outcome
-    assert raised.value.repeatable is repeatable
     # What is about this one request must not open the circuit for all.
     assert raised.value.answered is (status not in (406, 429) and 200 < status < 500)
 
@@ -147,30 +136,29 @@ def test_only_documented_codes_say_that_nothing_was_created(
 )
 def test_retry_after_is_read_in_seconds_or_as_a_date(header: str | None, retry_after_s: int | None) -> None:
     with pytest.raises(ProviderUnavailable) as raised:
-        judge(reply(503, retry_after=header), PAY_ORIGIN)
+        judge(reply(503, retry_after=header))
     assert raised.value.retry_after_s == retry_after_s
 
 
 @pytest.mark.parametrize(
-    ("attempt", "retry_after_s", "repeatable", "time_left_s", "delay_s"),
+    ("attempt", "retry_after_s", "time_left_s", "delay_s"),
     [
-        (1, None, True, 20.0, 0.2),
-        (2, None, True, 20.0, 0.4),
-        (3, None, True, 20.0, None),  # three attempts at most
-        (1, 7, True, 20.0, 7),  # the provider's word wins over ours
-        (1, 0, True, 20.0, 0.2),
-        (1, 19, True, 20.0, 19),
-        (1, 20, True, 20.0, None),  # could not finish before the deadline
-        (1, None, True, 1.2, 0.2),
-        (1, None, True, 1.1, None),
-        (1, None, True, -1.0, None),
-        (1, None, False, 20.0, None),  # a refused certificate
+        (1, None, 20.0, 0.2),
+        (2, None, 20.0, 0.4),
+        (3, None, 20.0, None),  # three attempts at most
+        (1, 7, 20.0, 7),  # the provider's word wins over ours
+        (1, 0, 20.0, 0.2),
+        (1, 19, 20.0, 19),
+        (1, 20, 20.0, None),  # could not finish before the deadline
+        (1, None, 1.2, 0.2),
+        (1, None, 1.1, None),
+        (1, None, -1.0, None),
     ],
 )
 def test_what_was_not_created_is_tried_again_while_there_is_time(
-    attempt: int, retry_after_s: int | None, repeatable: bool, time_left_s: float, delay_s: float | None
+    attempt: int, retry_after_s: int | None, time_left_s: float, delay_s: float | None
 ) -> None:
-    error = ProviderUnavailable(retry_after_s=retry_after_s, repeatable=repeatable)
+    error = ProviderUnavailable(retry_after_s=retry_after_s)
     assert retry_delay_s(error, attempt=attempt, time_left_s=time_left_s, jitter=lambda: 0.5) == delay_s
 
 

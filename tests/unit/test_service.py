@@ -8,11 +8,21 @@ from typing import Any
 import pytest
 
 from invoicing.aws import SECRETS_LIMIT_S
+from invoicing.contract.errors import (
+    InvalidRequest,
+    OutcomeUnknown,
+    PayLinkRefused,
+    ProviderCredentialsRejected,
+    ProviderUnavailable,
+)
+from invoicing.contract.invoice import Invoice
+from invoicing.contract.origins import origin_of
+from invoicing.contract.requests import InvoiceRequest
+from invoicing.contract.settings import Settings
+from invoicing.create import RESERVE_S, InvoiceService
 from invoicing.credentials import Credentials
-from invoicing.errors import InvalidRequest, OutcomeUnknown, ProviderCredentialsRejected, ProviderUnavailable
-from invoicing.models import Invoice, InvoiceRequest
-from invoicing.service import RESERVE_S, InvoiceService
-from invoicing.settings import Settings
+from invoicing.provider.outcomes import Call
+from invoicing.provider.v1 import V1
 
 INVOICE = Invoice(pay_url="https://pay.cryptocloud.plus/DZLF4212", invoice_id="DZLF4212")
 OLD = Credentials.model_validate({"api_key": "old", "shop_id": "shop-1"})
@@ -50,19 +60,19 @@ class ClosedCircuit:
 class FakeProvider:
     """Knows one key; remembers the keys and deadlines of its calls."""
 
-    def __init__(self, valid: Credentials = OLD, failure: Exception | None = None) -> None:
-        self.valid, self.failure = valid, failure
+    def __init__(self, valid: Credentials = OLD, failure: Exception | None = None, invoice: Invoice = INVOICE) -> None:
+        self.valid, self.failure, self.invoice = valid, failure, invoice
         self.keys: list[str] = []
         self.deadlines_s: list[float] = []
 
-    def create_invoice(self, _: InvoiceRequest, credentials: Credentials, *, deadline_s: float) -> Invoice:
+    def perform(self, _: Call[Invoice], credentials: Credentials, *, deadline_s: float) -> Invoice:
         self.keys.append(credentials.api_key.get_secret_value())
         self.deadlines_s.append(deadline_s)
         if self.failure:
             raise self.failure
         if credentials != self.valid:
             raise ProviderCredentialsRejected
-        return INVOICE
+        return self.invoice
 
 
 def create(
@@ -74,7 +84,7 @@ def create(
     **fields: Any,
 ) -> Invoice:
     request = InvoiceRequest.model_validate({"amount": 100, **fields})
-    service = InvoiceService(SETTINGS, store, None, circuit or ClosedCircuit(), provider)  # type: ignore[arg-type]
+    service = InvoiceService(SETTINGS, store, None, circuit or ClosedCircuit(), provider, V1)  # type: ignore[arg-type]
     return service.create(request, None, lambda_deadline_s=time.monotonic() + lambda_s).invoice
 
 
@@ -132,10 +142,10 @@ def test_both_calls_share_the_providers_time_and_reading_the_secret_does_not_spe
             return self.now_s
 
     class SlowProvider(FakeProvider):
-        def create_invoice(self, request: InvoiceRequest, credentials: Credentials, *, deadline_s: float) -> Invoice:
+        def perform(self, call: Call[Invoice], credentials: Credentials, *, deadline_s: float) -> Invoice:
             allowed_s.append(deadline_s - clock.now_s)
             clock.now_s += 15
-            return super().create_invoice(request, credentials, deadline_s=deadline_s)
+            return super().perform(call, credentials, deadline_s=deadline_s)
 
     class SlowStore(FakeStore):
         def read_again(self) -> Credentials:
@@ -143,7 +153,7 @@ def test_both_calls_share_the_providers_time_and_reading_the_secret_does_not_spe
             return super().read_again()
 
     clock, allowed_s = Clock(), []
-    monkeypatch.setattr("invoicing.service.time", clock)
+    monkeypatch.setattr("invoicing.create.time", clock)
     monkeypatch.setattr(f"{__name__}.time", clock)
     assert create(SlowStore(OLD, after_reading_again=NEW), SlowProvider(valid=NEW), lambda_s=60.0) == INVOICE
     assert allowed_s == [20.0, 5.0]
@@ -169,3 +179,27 @@ def test_the_provider_has_its_timeout_or_what_lambda_leaves_less_a_reserve(lambd
     before_s = time.monotonic()
     create(FakeStore(), provider, lambda_s=lambda_s)
     assert provider.deadlines_s[0] - before_s == pytest.approx(allowed_s, abs=0.2)
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "https://pay.cryptocloud.plus.evil.example/DZLF4212",
+        "https://evil.example/https://pay.cryptocloud.plus/",
+        "https://pay.cryptocloud.plus:8443/DZLF4212",
+        "https://pay.cryptocloud.plus:0/DZLF4212",
+        "http://pay.cryptocloud.plus/DZLF4212",
+    ],
+)
+def test_a_link_of_another_origin_reaches_no_buyer_and_the_log_names_the_origin(link: str) -> None:
+    provider = FakeProvider(invoice=Invoice(pay_url=link, invoice_id="DZLF4212"))
+    with pytest.raises(PayLinkRefused) as refusal:
+        create(FakeStore(), provider)
+    assert str(origin_of(link)) in refusal.value.reason
+    assert not refusal.value.retryable
+
+
+def test_links_of_both_hosts_of_the_provider_are_delivered() -> None:
+    for link in ("https://pay.cryptocloud.plus/DZLF4212", "https://pay.trybit.com/DZLF4212"):
+        invoice = Invoice(pay_url=link, invoice_id="DZLF4212")
+        assert create(FakeStore(), FakeProvider(invoice=invoice)) == invoice

@@ -4,8 +4,9 @@ from decimal import Decimal
 
 import pytest
 
-from invoicing.errors import ServiceNotConfigured
-from invoicing.settings import Origin, Settings, load_settings, origin_of
+from invoicing.contract.errors import ServiceNotConfigured
+from invoicing.contract.origins import Origin, origin_of
+from invoicing.contract.settings import Settings, load_settings
 
 ENVIRONMENT = {
     "ALLOWED_ORIGINS": "https://shop.example,https://www.shop.example",
@@ -37,7 +38,10 @@ def test_settings_come_from_the_environment(load) -> None:
     assert (settings.min_amount, settings.max_amount) == (Decimal("0.50"), Decimal(500))
     assert settings.provider_timeout == 15
     assert settings.cryptocloud_api_url == "https://api.cryptocloud.plus"
-    assert settings.cryptocloud_pay_url == "https://pay.cryptocloud.plus"
+    assert settings.cryptocloud_pay_origins == {
+        origin_of("https://pay.cryptocloud.plus"),
+        origin_of("https://pay.trybit.com"),
+    }
 
 
 def test_only_listed_origins_may_call(load) -> None:
@@ -57,8 +61,8 @@ def test_only_listed_origins_may_call(load) -> None:
         ("CRYPTOCLOUD_API_URL", "https://api.cryptocloud.plus/v1"),
         ("CRYPTOCLOUD_API_URL", "https://user@api.cryptocloud.plus"),
         ("CRYPTOCLOUD_API_URL", "ftp://api.cryptocloud.plus"),
-        ("CRYPTOCLOUD_PAY_URL", "http://10.0.0.1"),
-        ("CRYPTOCLOUD_PAY_URL", "pay.cryptocloud.plus"),
+        ("CRYPTOCLOUD_PAY_ORIGINS", "http://10.0.0.1"),
+        ("CRYPTOCLOUD_PAY_ORIGINS", "pay.cryptocloud.plus"),
         ("MIN_AMOUNT", "nothing"),
         ("MIN_AMOUNT", "0"),
         ("MIN_AMOUNT", "NaN"),

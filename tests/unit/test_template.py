@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from invoicing.idempotency import KEY_LIFETIME_S
-from invoicing.service import RESERVE_S
+from invoicing.create import RESERVE_S
+from invoicing.keys import KEY_LIFETIME_S
 from tests.support.sam import translate
 
 ROOT = Path(__file__).parents[2]

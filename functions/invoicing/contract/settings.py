@@ -1,67 +1,28 @@
 """The environment of the function as one validated object; nothing else of ours reads ``os.environ``."""
 
 import functools
-import ipaddress
 import os
 from decimal import Decimal
-from typing import Annotated, NamedTuple, Self
-from urllib.parse import urlsplit
+from typing import Annotated, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from invoicing.errors import ServiceNotConfigured
-
-
-class Origin(NamedTuple):
-    """Scheme, host and port of a URL (RFC 6454), the port always a number."""
-
-    scheme: str
-    host: str
-    port: int
-
-
-def origin_of(url: str) -> Origin:
-    """Returns the origin of an absolute http or https URL.
-
-    Args:
-        url: For example ``https://pay.cryptocloud.plus/DZLF4212``.
-
-    Raises:
-        ValueError: It is not such a URL, has user info, or has characters that a URL may not have (RFC 3986): those
-            are where two parsers come to disagree about the host.
-    """
-    if not url.isascii() or not url.isprintable() or any(char in url for char in ' "<>\\^`{|}'):
-        raise ValueError("has characters that a URL may not have")
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("is not an http or https URL")
-    if "@" in parts.netloc:
-        raise ValueError("has user info")
-    default_port = 443 if parts.scheme == "https" else 80
-    return Origin(parts.scheme, parts.hostname, default_port if parts.port is None else parts.port)
-
-
-def _trusted_origin(url: str) -> str:
-    origin = origin_of(url)
-    if urlsplit(url).path not in ("", "/") or "?" in url or "#" in url:
-        raise ValueError("must have no path, query or fragment")
-    if origin.scheme == "http" and not _is_loopback(origin.host):
-        raise ValueError("must be https (http only on loopback)")
-    return url.rstrip("/")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+from invoicing.contract.errors import ServiceNotConfigured
+from invoicing.contract.origins import Origin, origin_of, trusted_origin
 
 
 def _split_origins(text: object) -> object:
     return frozenset(filter(None, map(str.strip, text.split(",")))) if isinstance(text, str) else text
 
 
-_TrustedOrigin = Annotated[str, AfterValidator(_trusted_origin)]
+def _pay_origins(text: object) -> object:
+    return (
+        frozenset(origin_of(trusted_origin(url.strip())) for url in text.split(",")) if isinstance(text, str) else text
+    )
+
+
+_PayOrigins = Annotated[frozenset[Origin], BeforeValidator(_pay_origins)]
+_TrustedOrigin = Annotated[str, AfterValidator(trusted_origin)]
 # Up to 10^9 with two decimals an amount has at most 12 digits: below the 15 that a binary float keeps exactly, so that
 # not even a caller or provider whose JSON parser knows only floats can change it.
 _AmountBound = Annotated[Decimal, Field(gt=0, le=10**9, decimal_places=2, allow_inf_nan=False)]
@@ -76,7 +37,10 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
     cryptocloud_api_url: _TrustedOrigin = "https://api.cryptocloud.plus"
-    cryptocloud_pay_url: _TrustedOrigin = "https://pay.cryptocloud.plus"
+    # The provider renamed itself and its hosts in 2026; which one its replies name is not documented.
+    cryptocloud_pay_origins: _PayOrigins = frozenset(
+        {origin_of("https://pay.cryptocloud.plus"), origin_of("https://pay.trybit.com")}
+    )
     cryptocloud_secret_arn: str = Field(min_length=1)
     idempotency_table: str = Field(min_length=1)
     allowed_origins: Annotated[frozenset[str], BeforeValidator(_split_origins)] = frozenset()

@@ -31,7 +31,6 @@ class InvoicingError(Exception):
         reason: What happened, for our log only: never sent to a caller.
         fields: For bad input, the fields at fault.
         retry_after_s: Whole seconds to wait before the request is sent again, when the provider said so.
-        repeatable: Whether we may try again ourselves, within the same call.
         answered: Whether the provider answered this very request, and so is well: no reason to open the circuit.
     """
 
@@ -42,7 +41,8 @@ class InvoicingError(Exception):
     when: ClassVar[str]
     retryable: ClassVar[bool] = False
     default_retry_after_s: ClassVar[int | None] = None
-    direct_type: ClassVar[str | None] = None
+    # A direct caller never gets it: it cannot happen there, or is another error there.
+    http_only: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -50,14 +50,12 @@ class InvoicingError(Exception):
         *,
         fields: Sequence[FieldError] = (),
         retry_after_s: int | None = None,
-        repeatable: bool = False,
         answered: bool = False,
     ) -> None:
         super().__init__(self.code)
         self.reason = reason
         self.fields = tuple(fields)
         self.retry_after_s = retry_after_s
-        self.repeatable = repeatable
         self.answered = answered
 
     def problem(self, request_id: str) -> dict[str, Any]:
@@ -95,7 +93,6 @@ class InvalidRequest(InvoicingError):
     title = "The request is not valid"
     detail = "Correct the fields named in errors and send the request again."
     when = "not JSON, an unknown or wrong field, an amount out of bounds"
-    direct_type = "InvalidRequest"
 
 
 class InvoiceRejected(InvoicingError):
@@ -104,11 +101,11 @@ class InvoiceRejected(InvoicingError):
     title = "CryptoCloud rejected the invoice"
     detail = "CryptoCloud refused this invoice and did not create it. Check the amount and the currency."
     when = "CryptoCloud answered 400: the invoice was not created"
-    direct_type = "InvoiceRejected"
 
 
 class OriginNotAllowed(InvoicingError):
     code = "origin_not_allowed"
+    http_only = True
     http_status = 403
     title = "This site may not create invoices"
     detail = "The Origin header is not among the allowed origins of this service."
@@ -123,20 +120,20 @@ class InvoiceInProgress(InvoicingError):
     when = "a request with the same idempotency key is still running; has `Retry-After`"
     retryable = True
     default_retry_after_s = 1
-    direct_type = "InvoiceInProgress"
 
 
 class PayloadTooLarge(InvoicingError):
     code = "payload_too_large"
+    http_only = True
     http_status = 413
     title = "The request is too large"
     detail = "A request body may have at most 16 KiB."
     when = "the body is over 16 KiB (direct: the field that is too long is named)"
-    direct_type = "InvalidRequest"
 
 
 class UnsupportedMediaType(InvoicingError):
     code = "unsupported_media_type"
+    http_only = True
     http_status = 415
     title = "The request is not JSON"
     detail = "Send the header Content-Type: application/json."
@@ -149,7 +146,6 @@ class IdempotencyKeyReused(InvoicingError):
     title = "The idempotency key belongs to another invoice"
     detail = "The idempotency key was used with another request. Use a new key for a new invoice."
     when = "the idempotency key was used with another body"
-    direct_type = "IdempotencyKeyReused"
 
 
 class InternalError(InvoicingError):
@@ -158,7 +154,6 @@ class InternalError(InvoicingError):
     title = "Something went wrong on our side"
     detail = "An unforeseen error happened. Report the request_id to the owner of this service."
     when = "anything unforeseen; the log has it under the request id"
-    direct_type = "InternalError"
 
 
 class ServiceNotConfigured(InvoicingError):
@@ -167,7 +162,6 @@ class ServiceNotConfigured(InvoicingError):
     title = "The service is not set up yet"
     detail = "The owner of this service has not set it up completely; its log says what is missing."
     when = "the secret is missing, empty or malformed, or a setting is wrong"
-    direct_type = "ServiceNotConfigured"
 
 
 class ProviderCredentialsRejected(InvoicingError):
@@ -176,7 +170,20 @@ class ProviderCredentialsRejected(InvoicingError):
     title = "CryptoCloud refused our API key"
     detail = "CryptoCloud refused the API key of this service. The invoice was not created."
     when = "CryptoCloud answered 401, also after the secret was read again"
-    direct_type = "ProviderCredentialsRejected"
+
+
+class PayLinkRefused(InvoicingError):
+    code = "pay_link_refused"
+    http_status = 502
+    title = "The pay link is of an unknown site"
+    detail = (
+        "CryptoCloud created the invoice, but its link leads to a site that this service may not send buyers to. The "
+        "owner of this service can allow that site; then the same idempotency key gets the link."
+    )
+    when = (
+        "CryptoCloud created the invoice, and its pay link is not of `PayOrigins`; trying again helps only after the "
+        "owner has allowed that origin"
+    )
 
 
 class ProviderUnavailable(InvoicingError):
@@ -190,7 +197,6 @@ class ProviderUnavailable(InvoicingError):
     )
     retryable = True
     default_retry_after_s = 5
-    direct_type = "ProviderUnavailable"
 
 
 class OutcomeUnknown(InvoicingError):
@@ -200,7 +206,6 @@ class OutcomeUnknown(InvoicingError):
     detail = "CryptoCloud gave no usable answer. Sending the request again may create a second invoice."
     when = "the request went out and no usable answer came back"
     retryable = True
-    direct_type = "OutcomeUnknown"
 
 
 ERROR_TABLE: tuple[type[InvoicingError], ...] = (
@@ -214,6 +219,7 @@ ERROR_TABLE: tuple[type[InvoicingError], ...] = (
     InternalError,
     ServiceNotConfigured,
     ProviderCredentialsRejected,
+    PayLinkRefused,
     ProviderUnavailable,
     OutcomeUnknown,
 )

@@ -27,8 +27,10 @@ from aws_lambda_powertools.utilities.idempotency.exceptions import (
 from aws_lambda_powertools.utilities.idempotency.persistence.datarecord import DataRecord
 from aws_lambda_powertools.utilities.idempotency.serialization.custom_dict import CustomDictSerializer
 
-from invoicing.errors import IdempotencyKeyReused, InvoiceInProgress, ProviderUnavailable
-from invoicing.models import Invoice, InvoiceRequest, encode_json_object, parse_json_object
+from invoicing.contract.errors import IdempotencyKeyReused, InvoiceInProgress, ProviderUnavailable
+from invoicing.contract.exact_json import encode_json_object, parse_json_object
+from invoicing.contract.invoice import Invoice
+from invoicing.contract.requests import InvoiceRequest
 from invoicing.observability import INVOICE_REPLAYED, KEY_NOT_RELEASED, RECORD_LOST, logger, metrics
 
 if TYPE_CHECKING:

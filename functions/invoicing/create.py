@@ -4,13 +4,23 @@ import time
 
 from invoicing.aws import SECRETS_LIMIT_S, TABLE_LIMIT_S, dynamodb_client, secrets_manager_client
 from invoicing.circuit import ProviderCircuit
+from invoicing.contract.errors import (
+    FieldError,
+    InvalidRequest,
+    PayLinkRefused,
+    ProviderCredentialsRejected,
+    ProviderUnavailable,
+)
+from invoicing.contract.invoice import Invoice
+from invoicing.contract.origins import origin_of
+from invoicing.contract.requests import InvoiceRequest
+from invoicing.contract.settings import Settings
 from invoicing.credentials import Credentials, CredentialStore
-from invoicing.errors import FieldError, InvalidRequest, ProviderCredentialsRejected, ProviderUnavailable
-from invoicing.idempotency import Delivery, IdempotencyKey, InvoiceRecords
-from invoicing.models import Invoice, InvoiceRequest
+from invoicing.keys import Delivery, IdempotencyKey, InvoiceRecords
 from invoicing.observability import logger, record_created
-from invoicing.provider import MIN_ATTEMPT_S, Provider
-from invoicing.settings import Settings
+from invoicing.provider.outcomes import Api
+from invoicing.provider.transport import MIN_ATTEMPT_S, Provider
+from invoicing.provider.v1 import V1
 
 # Kept back from the time that Lambda leaves: writing the circuit's state, completing the record, answering, flushing
 # logs and metrics.
@@ -26,6 +36,7 @@ class InvoiceService:
         records: The table of idempotency keys.
         circuit: What keeps callers from waiting for a provider that is down.
         provider: CryptoCloud.
+        api: The version of its API to speak.
     """
 
     def __init__(
@@ -35,12 +46,14 @@ class InvoiceService:
         records: InvoiceRecords,
         circuit: ProviderCircuit,
         provider: Provider,
+        api: Api,
     ) -> None:
         self._settings = settings
         self._credentials = credentials
         self._records = records
         self._circuit = circuit
         self._provider = provider
+        self._api = api
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "InvoiceService":
@@ -52,6 +65,7 @@ class InvoiceService:
             InvoiceRecords(settings.idempotency_table, table),
             ProviderCircuit(settings.idempotency_table, table),
             Provider(settings),
+            V1,
         )
 
     def read_secret(self) -> None:
@@ -77,13 +91,16 @@ class InvoiceService:
         logger.append_keys(order_id=_without_email(request.order_id), idempotency_record=key.record_id if key else None)
         self._check_amount(request)
         if key is None:
-            return Delivery(self._create(request, lambda_deadline_s), replayed=False)
-        return self._records.deliver_once(
-            key,
-            request,
-            lambda: self._create(request, lambda_deadline_s),
-            remaining_s=lambda: lambda_deadline_s - time.monotonic(),
-        )
+            delivery = Delivery(self._create(request, lambda_deadline_s), replayed=False)
+        else:
+            delivery = self._records.deliver_once(
+                key,
+                request,
+                lambda: self._create(request, lambda_deadline_s),
+                remaining_s=lambda: lambda_deadline_s - time.monotonic(),
+            )
+        self._check_link(delivery.invoice)
+        return delivery
 
     def _create(self, request: InvoiceRequest, lambda_deadline_s: float) -> Invoice:
         credentials = self._credentials.get()
@@ -116,9 +133,17 @@ class InvoiceService:
         def create() -> Invoice:
             with budget:
                 deadline_s = min(time.monotonic() + budget.left_s, latest_s)
-                return self._provider.create_invoice(request, credentials, deadline_s=deadline_s)
+                call = self._api.create(request, credentials.shop_id)
+                return self._provider.perform(call, credentials, deadline_s=deadline_s)
 
         return self._circuit.call(create)
+
+    def _check_link(self, invoice: Invoice) -> None:
+        # After the key was completed, and at every replay: the invoice exists whatever its link is, so the key keeps it
+        # and delivers it once the owner has allowed the origin. Trying again would only make one more invoice.
+        origin = origin_of(invoice.pay_url)
+        if origin not in self._settings.cryptocloud_pay_origins:
+            raise PayLinkRefused(f"the pay link is of {origin}: allow that origin in PayOrigins, or ask CryptoCloud")
 
     def _check_amount(self, request: InvoiceRequest) -> None:
         low, high = self._settings.min_amount, self._settings.max_amount

@@ -1,4 +1,4 @@
-"""CryptoCloud over urllib3: one POST, its deadline, what may be tried again, and what its reply means.
+"""The provider over urllib3: connection, deadline, and what may be tried again.
 
 Creating an invoice is not idempotent at the provider. So each attempt has one of three outcomes: *created*, *not
 created* for sure, or *unknown*; only *not created* is ever tried again here.
@@ -6,9 +6,7 @@ created* for sure, or *unknown*; only *not created* is ever tried again here.
 
 import contextlib
 import http.client
-import math
 import random
-import re
 import signal
 import socket
 import ssl
@@ -16,133 +14,28 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
-from decimal import Decimal
+from typing import Any
 from urllib.parse import urlsplit
 
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
+from invoicing.contract.errors import InvoicingError, OutcomeUnknown, ProviderUnavailable
+from invoicing.contract.settings import Settings
 from invoicing.credentials import Credentials
-from invoicing.errors import (
-    InvoiceRejected,
-    InvoicingError,
-    OutcomeUnknown,
-    ProviderCredentialsRejected,
-    ProviderUnavailable,
-)
-from invoicing.models import Invoice, InvoiceRequest, encode_json_object, parse_json_object
 from invoicing.observability import PROVIDER_LATENCY, metrics
-from invoicing.settings import Origin, Settings, origin_of
+from invoicing.provider.outcomes import MAX_REPLY_BYTES, Call, Reply
 
-_PATH = "/v1/invoice/create"
-_MAX_REPLY_BYTES = 64 * 1024
 _CONNECT_TIMEOUT_S = 3.0
 # A connection that idled longer may have been dropped by a peer or a NAT that this sandbox, frozen, never heard from.
 _MAX_IDLE_S = 20.0
 _MAX_ATTEMPTS = 3
 # An attempt that has less time than this is not begun: it would only turn "not created" into "unknown".
 MIN_ATTEMPT_S = 1.0
-# What must be left of that when the connection stands.
+# What must be left of that once we are connected.
 _MIN_ANSWER_S = 0.5
 _BACKOFF_BASE_S = 0.2
-_INVOICE_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_CURRENCY = re.compile(r"[\x21-\x7e]{1,32}")
-_MAX_AMOUNT_DIGITS = 24
-_AMOUNT = re.compile(rf"[0-9]{{1,{_MAX_AMOUNT_DIGITS}}}(\.[0-9]{{1,{_MAX_AMOUNT_DIGITS}}})?")
-_MAX_URL_LENGTH = 2048
 _TRANSPORT_ERRORS = (OSError, http.client.HTTPException, urllib3.exceptions.HTTPError)
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """What the provider answered: ``body`` is ``None`` when it was over 64 KiB."""
-
-    status: int
-    body: bytes | None
-    content_type: str = "application/json"
-    retry_after: str | None = None
-
-
-def judge(reply: Reply, pay_origin: Origin) -> Invoice:
-    """Returns the invoice in a reply that can be believed.
-
-    Args:
-        reply: What came back.
-        pay_origin: The origin that a pay link must have.
-
-    Raises:
-        InvoiceRejected: Not created, for good.
-        ProviderCredentialsRejected: Not created, the key is wrong.
-        ProviderUnavailable: Not created, now.
-        OutcomeUnknown: Anything else: of no other code is it known that nothing was created.
-    """
-    match reply.status:
-        case 200:
-            return _invoice_in(reply, pay_origin)
-        case 400:
-            raise InvoiceRejected("provider answered 400", answered=True)
-        case 401:
-            raise ProviderCredentialsRejected("provider answered 401", answered=True)
-        case 406 | 429 | 503:
-            raise ProviderUnavailable(
-                f"provider answered {reply.status}",
-                retry_after_s=_parse_retry_after_s(reply.retry_after),
-                repeatable=True,
-            )
-    # A redirect or a 4xx is about this request, and anybody can send one that gets it.
-    raise OutcomeUnknown(f"provider answered {reply.status}", answered=reply.status < 500)
-
-
-def _invoice_in(reply: Reply, pay_origin: Origin) -> Invoice:
-    if reply.body is None:
-        raise OutcomeUnknown("provider answered 200 with more than 64 KiB")
-    if reply.content_type.partition(";")[0].strip().lower() != "application/json":
-        raise OutcomeUnknown("provider answered 200 with another media type than JSON")
-    try:
-        payload = parse_json_object(reply.body)
-    except InvoicingError:
-        raise OutcomeUnknown("provider answered 200 without a JSON object") from None
-    invoice_id, pay_url = payload.get("invoice_id"), payload.get("pay_url")
-    if payload.get("status") == "error":
-        raise OutcomeUnknown("provider answered 200 with status error")
-    if not isinstance(invoice_id, str) or not _INVOICE_ID.fullmatch(invoice_id):
-        raise OutcomeUnknown("provider answered 200 without an invoice id")
-    if not isinstance(pay_url, str) or not _has_origin(pay_url, pay_origin):
-        raise OutcomeUnknown("provider answered 200 without a pay link of the pay origin")
-    return Invoice(
-        pay_url=pay_url,
-        invoice_id=invoice_id,
-        # These fields only inform: a strange one is left out, because the invoice exists all the same.
-        currency=currency if _is_code(currency := payload.get("currency")) else None,
-        amount=_amount(payload.get("amount")),
-        amount_usd=_amount(payload.get("amount_usd")),
-    )
-
-
-def _has_origin(url: str, origin: Origin) -> bool:
-    try:
-        return len(url) <= _MAX_URL_LENGTH and origin_of(url) == origin
-    except ValueError:
-        return False
-
-
-def _is_code(value: object) -> bool:
-    return isinstance(value, str) and _CURRENCY.fullmatch(value) is not None
-
-
-def _amount(value: object) -> Decimal | str | None:
-    text = f"{value:f}" if isinstance(value, Decimal) and abs(value.adjusted()) < _MAX_AMOUNT_DIGITS else value
-    return value if isinstance(text, str) and _AMOUNT.fullmatch(text) else None  # type: ignore[return-value]
-
-
-def _parse_retry_after_s(value: str | None) -> int | None:
-    if value is None:
-        return None
-    try:
-        return math.ceil(urllib3.Retry().parse_retry_after(value))
-    except (urllib3.exceptions.HTTPError, ValueError, OverflowError):
-        return None
 
 
 def retry_delay_s(
@@ -157,19 +50,11 @@ def retry_delay_s(
         jitter: A number in [0, 1): full jitter, as in
             https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/.
     """
-    if attempt >= _MAX_ATTEMPTS or not error.repeatable:
+    if attempt >= _MAX_ATTEMPTS:
         return None
     backoff_s = jitter() * _BACKOFF_BASE_S * 2**attempt
     delay_s = max(backoff_s, error.retry_after_s or 0)
     return delay_s if delay_s + MIN_ATTEMPT_S <= time_left_s else None
-
-
-def encode_request(request: InvoiceRequest, shop_id: str) -> bytes:
-    """Returns the body for the provider: the caller's fields, the shop, and the amount as an exact JSON number."""
-    # A direct caller's request has its idempotency key beside these.
-    fields = request.model_dump(include=set(InvoiceRequest.model_fields), exclude_none=True)
-    fields["shop_id"] = shop_id
-    return encode_json_object(fields).encode()
 
 
 class Provider:
@@ -178,12 +63,11 @@ class Provider:
     Connecting and talking are kept apart: what fails before the first byte is sent has created nothing.
 
     Args:
-        settings: Where the provider is and where it may send buyers.
+        settings: Where the provider is.
         wall_clock: Seconds of wall time, for the age of the connection.
     """
 
     def __init__(self, settings: Settings, *, wall_clock: Callable[[], float] = time.time) -> None:
-        self._pay_origin = origin_of(settings.cryptocloud_pay_url)
         self._wall_clock = wall_clock
         self._used_at_s = 0.0
         self._api_url = urlsplit(settings.cryptocloud_api_url)
@@ -193,37 +77,37 @@ class Provider:
             self._tls.minimum_version = ssl.TLSVersion.TLSv1_2
         self._connection: HTTPConnection | None = None
 
-    def create_invoice(self, request: InvoiceRequest, credentials: Credentials, *, deadline_s: float) -> Invoice:
-        """Creates the invoice, trying again only what was not created for sure.
+    def perform[Result](self, call: Call[Result], credentials: Credentials, *, deadline_s: float) -> Result:
+        """Returns the result of a call, trying again only what was not done for sure.
 
         In the main thread only, where Lambda's runtime client calls handlers: a signal ends what takes too long.
 
         Args:
-            request: What the caller asked for, validated.
+            call: What to send, and how to judge the reply.
             credentials: The shop's API key and id.
             deadline_s: ``time.monotonic()`` by which an answer must be there, over all attempts.
 
         Raises:
-            InvoicingError: As ``judge``; ``OutcomeUnknown`` also when the connection broke or stalled after sending.
+            InvoicingError: As ``Call.judge``; also ``OutcomeUnknown`` when the connection fails after sending.
         """
-        body = encode_request(request, credentials.shop_id)
         headers = {
             "Authorization": f"Token {credentials.api_key.get_secret_value()}",
             "Content-Type": "application/json",
             "Accept": "application/json",
             "User-Agent": "cryptocloud-invoices",
         }
-        for attempt in range(1, _MAX_ATTEMPTS + 1):
+        attempt = 0
+        while True:
+            attempt += 1
             try:
-                return self._attempt(body, headers, deadline_s)
+                return self._attempt(call, headers, deadline_s)
             except ProviderUnavailable as error:
                 delay_s = retry_delay_s(error, attempt=attempt, time_left_s=deadline_s - time.monotonic())
                 if delay_s is None:
                     raise
                 time.sleep(delay_s)
-        raise AssertionError("the last attempt returns or raises")
 
-    def _attempt(self, body: bytes, headers: Mapping[str, str], deadline_s: float) -> Invoice:
+    def _attempt[Result](self, call: Call[Result], headers: Mapping[str, str], deadline_s: float) -> Result:
         started_s = time.monotonic()
         if deadline_s - started_s < MIN_ATTEMPT_S:
             raise ProviderUnavailable("no time left for a call to the provider")
@@ -233,8 +117,8 @@ class Provider:
             if left_s < _MIN_ANSWER_S:
                 raise ProviderUnavailable("no time left after connecting to the provider")
             with _hung_up_after(left_s, connection):
-                reply = _talk(connection, body, headers, left_s)
-            invoice = judge(reply, self._pay_origin)
+                reply = _talk(connection, call, headers, left_s)
+            result = call.judge(reply)
         except InvoicingError:
             # Only a connection whose last reply was whole and believed is used again: on any other, what comes next may
             # be the rest of this reply, and would be taken for the answer to the next caller's request.
@@ -243,7 +127,7 @@ class Provider:
         finally:
             metrics.add_metric(PROVIDER_LATENCY, "Seconds", time.monotonic() - started_s)
         self._connection, self._used_at_s = connection, self._wall_clock()
-        return invoice
+        return result
 
     def _usable_connection(self) -> HTTPConnection | None:
         connection, self._connection = self._connection, None
@@ -271,7 +155,7 @@ class Provider:
             raise ProviderUnavailable(f"certificate of the provider refused: {error.verify_message}") from None
         except _TRANSPORT_ERRORS as error:
             reason = f"no connection to the provider: {type(error).__name__}"
-            raise ProviderUnavailable(reason, repeatable=True) from None
+            raise ProviderUnavailable(reason) from None
         return connection
 
 
@@ -284,18 +168,18 @@ def _settle(future: "Future[None]", action: Callable[[], None]) -> None:
         future.set_result(None)
 
 
-def _talk(connection: HTTPConnection, body: bytes, headers: Mapping[str, str], timeout_s: float) -> Reply:
+def _talk(connection: HTTPConnection, call: Call[Any], headers: Mapping[str, str], timeout_s: float) -> Reply:
     connection.timeout = timeout_s
     try:
-        connection.request("POST", _PATH, body, headers, preload_content=False)
+        connection.request(call.method, call.path, call.body, headers, preload_content=False)
         response = connection.getresponse()
-        # Anything but 200 is judged by its status alone: whatever is wrong with its body does not matter.
-        content = response.read(_MAX_REPLY_BYTES + 1) if response.status == 200 else b""
+        # Whatever is wrong with a body that nobody judges does not matter.
+        content = response.read(MAX_REPLY_BYTES + 1) if response.status in call.reads else b""
     except _TRANSPORT_ERRORS as error:
         raise OutcomeUnknown(f"no answer after the request was sent: {type(error).__name__}") from None
     return Reply(
         response.status,
-        content if len(content) <= _MAX_REPLY_BYTES else None,
+        content if len(content) <= MAX_REPLY_BYTES else None,
         response.headers.get("Content-Type", ""),
         response.headers.get("Retry-After"),
     )

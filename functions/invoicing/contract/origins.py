@@ -1,0 +1,61 @@
+"""Origins (RFC 6454): which site a URL belongs to, and which ones are safe to send buyers and keys to."""
+
+import ipaddress
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+
+class Origin(NamedTuple):
+    """Scheme, host and port of a URL (RFC 6454), the port always a number."""
+
+    scheme: str
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.host}:{self.port}"
+
+
+def origin_of(url: str) -> Origin:
+    """Returns the origin of an absolute http or https URL.
+
+    Args:
+        url: For example ``https://pay.cryptocloud.plus/DZLF4212``.
+
+    Raises:
+        ValueError: It is not such a URL, has user info, or has characters that a URL may not have (RFC 3986): those
+            are where two parsers come to disagree about the host.
+    """
+    if not url.isascii() or not url.isprintable() or any(char in url for char in ' "<>\\^`{|}'):
+        raise ValueError("has characters that a URL may not have")
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("is not an http or https URL")
+    if "@" in parts.netloc:
+        raise ValueError("has user info")
+    default_port = 443 if parts.scheme == "https" else 80
+    return Origin(parts.scheme, parts.hostname, default_port if parts.port is None else parts.port)
+
+
+def trusted_origin(url: str) -> str:
+    """Returns the URL of an origin without a slash at its end.
+
+    Args:
+        url: https, or http on loopback; without path, query and fragment.
+
+    Raises:
+        ValueError: It is not such a URL; the message is the rule.
+    """
+    origin = origin_of(url)
+    if urlsplit(url).path not in ("", "/") or "?" in url or "#" in url:
+        raise ValueError("must have no path, query or fragment")
+    if origin.scheme == "http" and not _is_loopback(origin.host):
+        raise ValueError("must be https (http only on loopback)")
+    return url.rstrip("/")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

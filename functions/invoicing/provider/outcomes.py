@@ -1,0 +1,126 @@
+"""What every version of the provider's API shares: a call, its reply, and what is believed of a reply.
+
+A call has one of three outcomes: it succeeded, the provider did nothing for sure, or nobody knows. Only what was not
+done for sure may be tried again: creating an invoice is not idempotent at the provider.
+"""
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Literal, TypeGuard
+
+import urllib3
+
+from invoicing.contract.errors import OutcomeUnknown
+from invoicing.contract.exact_json import NotAJsonObject, parse_json_object
+from invoicing.contract.invoice import Invoice
+from invoicing.contract.origins import origin_of
+from invoicing.contract.requests import InvoiceRequest
+
+MAX_REPLY_BYTES = 64 * 1024
+_INVOICE_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_CURRENCY = re.compile(r"[\x21-\x7e]{1,32}")
+_MAX_AMOUNT_DIGITS = 24
+_AMOUNT = re.compile(rf"[0-9]{{1,{_MAX_AMOUNT_DIGITS}}}(\.[0-9]{{1,{_MAX_AMOUNT_DIGITS}}})?")
+_MAX_URL_LENGTH = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What the provider answered.
+
+    Args:
+        status: The HTTP status.
+        body: The body, or ``None`` when it was over ``MAX_REPLY_BYTES``.
+        content_type: The header ``Content-Type``; empty without one.
+        retry_after: The header ``Retry-After``, if there is one.
+    """
+
+    status: int
+    body: bytes | None
+    content_type: str = "application/json"
+    retry_after: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Call[Result]:
+    """One request to the provider, in the words of one version of its API.
+
+    Args:
+        method: The HTTP method.
+        path: The path on the provider's host, with the query if there is one.
+        body: JSON, or empty.
+        judge: Returns what a reply that can be believed says, or raises the error that the reply means.
+        reads: The statuses whose bodies ``judge`` looks at. The body of any other reply is not waited for.
+    """
+
+    method: Literal["GET", "POST"]
+    path: str
+    body: bytes
+    judge: Callable[[Reply], Result]
+    reads: frozenset[int] = frozenset({200})
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """One version of the provider's API, a dialect.
+
+    Args:
+        name: What owners call it: ``v1``.
+        create: Returns the call that creates an invoice, for a validated request and the shop's id.
+    """
+
+    name: str
+    create: Callable[[InvoiceRequest, str], Call[Invoice]]
+
+
+def object_in(reply: Reply) -> dict[str, Any]:
+    """Returns the JSON object in a reply.
+
+    Raises:
+        OutcomeUnknown: The body is too large, or not such an object.
+    """
+    if reply.body is None:
+        raise OutcomeUnknown(f"provider answered {reply.status} with more than 64 KiB")
+    if reply.content_type.partition(";")[0].strip().lower() != "application/json":
+        raise OutcomeUnknown(f"provider answered {reply.status} with another media type than JSON")
+    try:
+        return parse_json_object(reply.body)
+    except NotAJsonObject:
+        raise OutcomeUnknown(f"provider answered {reply.status} without a JSON object") from None
+
+
+def is_invoice_id(value: object) -> TypeGuard[str]:
+    """Tells whether this can be an invoice's id."""
+    return isinstance(value, str) and _INVOICE_ID.fullmatch(value) is not None
+
+
+def is_link(value: object) -> TypeGuard[str]:
+    """Tells whether this can be a link to a pay page. Whether buyers may be sent there is decided at delivery."""
+    try:
+        return isinstance(value, str) and len(value) <= _MAX_URL_LENGTH and bool(origin_of(value))
+    except ValueError:
+        return False
+
+
+def code_or_none(value: object) -> str | None:
+    """Returns a currency code, or ``None`` for anything strange: it only informs."""
+    return value if isinstance(value, str) and _CURRENCY.fullmatch(value) else None
+
+
+def amount_or_none(value: object) -> Decimal | str | None:
+    """Returns an amount as the provider sent it, or ``None`` for anything strange: it only informs."""
+    text = f"{value:f}" if isinstance(value, Decimal) and abs(value.adjusted()) < _MAX_AMOUNT_DIGITS else value
+    return value if isinstance(text, str) and _AMOUNT.fullmatch(text) else None  # type: ignore[return-value]
+
+
+def retry_after_s(header: str | None) -> int | None:
+    """Returns the whole seconds that a header ``Retry-After`` asks for, or ``None`` without a readable one."""
+    if header is None:
+        return None
+    try:
+        return math.ceil(urllib3.Retry().parse_retry_after(header))
+    except (urllib3.exceptions.HTTPError, ValueError, OverflowError):
+        return None
