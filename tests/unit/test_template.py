@@ -12,19 +12,13 @@ import pytest
 from invoicing.create import RESERVE_S
 from invoicing.keys import KEY_LIFETIME_S
 from tests.support import ROOT
+from tests.support.sam import translate
 from tests.support.templates import listed, of_type, only, read_template, references
 
-SETTINGS_OF_SAM = {"AWS_DEFAULT_REGION": "us-east-1", "PATH": "/usr/bin:/bin", "SAM_CLI_TELEMETRY": "0"}
 # As the owner writes it. What SAM makes of it is the fixture ``template``.
 WRITTEN = read_template(ROOT / "template.yaml")
 FUNCTIONS = of_type(WRITTEN, "AWS::Serverless::Function")
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-
-
-def translate(*parameters: str) -> dict[str, Any]:
-    command = [ROOT / ".venv-local" / "bin" / "python", "-m", "infra.local.translate", *parameters]
-    translated = subprocess.run(command, cwd=ROOT, env=SETTINGS_OF_SAM, capture_output=True, check=True, text=True)
-    return json.loads(translated.stdout)
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +29,7 @@ def template() -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def template_with_canary() -> dict[str, Any]:
     # Alone among the parameters, this one changes what SAM makes and not only what CloudFormation makes of it.
-    return translate("CanaryRollout=true")
+    return translate(CanaryRollout="true")
 
 
 def attribute(name: str, attribute: str = "Arn") -> dict[str, Any]:
@@ -83,7 +77,7 @@ PERMISSIONS: dict[str, list[tuple[str, Any]]] = {
     ],
     # With CanaryRollout only.
     "RolloutRole": [
-        *((f"lambda:{action}", ALL_FUNCTIONS) for action in ("GetAlias", "GetProvisionedConcurrencyConfig", "UpdateAlias")),
+        *((f"lambda:{name}", ALL_FUNCTIONS) for name in ("GetAlias", "GetProvisionedConcurrencyConfig", "UpdateAlias")),
         (
             "cloudwatch:DescribeAlarms",
             {"Fn::Sub": "arn:${AWS::Partition}:cloudwatch:${AWS::Region}:${AWS::AccountId}:alarm:*"},
@@ -205,7 +199,9 @@ def test_a_canary_of_each_function_is_rolled_back_by_alarms_on_its_own_new_versi
             is_ours = not metric["Namespace"].startswith("AWS/")
             said = f"{name}, {query['Id']}: must be about the new version of {function}"
             assert dimensions.get("version" if is_ours else "ExecutedVersion") == attribute(version, "Version"), said
-            assert dimensions.get("function" if is_ours else "FunctionName", {"Ref": function}) == {"Ref": function}, said
+            assert dimensions.get("function" if is_ours else "FunctionName", {"Ref": function}) == {"Ref": function}, (
+                said
+            )
             assert is_ours or dimensions["Resource"] == {"Fn::Sub": f"${{{function}}}:live"}, said
 
 
