@@ -81,7 +81,7 @@ def signed_out(monkeypatch, tmp_path) -> None:
 @pytest.mark.parametrize(
     ("environment", "origins", "sentence"),
     [
-        ({}, "https://shop.example/", "ORIGINS is 'https://shop.example/': it must be origins in lower case"),
+        ({}, "https://shop.example/", "ORIGINS is 'https://shop.example/': it must be origins as browsers send them"),
         ({"AWS_DEFAULT_REGION": "eu-west-1"}, "https://shop.example", "There are no AWS credentials: sign in"),
         (
             {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any"},
