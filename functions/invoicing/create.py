@@ -15,10 +15,10 @@ from invoicing.contract.errors import (
 from invoicing.contract.invoice import Invoice
 from invoicing.contract.origins import origin_of
 from invoicing.contract.requests import InvoiceRequest
-from invoicing.contract.settings import Settings
+from invoicing.contract.settings import CreateInvoiceSettings
 from invoicing.credentials import Credentials, CredentialStore
 from invoicing.keys import Delivery, IdempotencyKey, InvoiceRecords
-from invoicing.observability import TEST_INVOICE_CREATED, logger, metrics, record_created
+from invoicing.observability import TEST_INVOICE_CREATED, log_created, logger, metrics, order_in_log
 from invoicing.provider.dialects import chosen_api
 from invoicing.provider.outcomes import Api
 from invoicing.provider.transport import MIN_ATTEMPT_S, Provider
@@ -42,7 +42,7 @@ class InvoiceService:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: CreateInvoiceSettings,
         credentials: CredentialStore,
         records: InvoiceRecords,
         circuit: ProviderCircuit,
@@ -57,7 +57,7 @@ class InvoiceService:
         self._api = api
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> "InvoiceService":
+    def from_settings(cls, settings: CreateInvoiceSettings) -> "InvoiceService":
         """Returns a service with real clients; calls nobody yet."""
         table = dynamodb_client()
         return cls(
@@ -66,7 +66,7 @@ class InvoiceService:
             InvoiceRecords(settings.idempotency_table, table),
             ProviderCircuit(settings.idempotency_table, table),
             Provider(settings),
-            chosen_api(settings),
+            chosen_api(settings.cryptocloud_api, lifetime_minutes=settings.invoice_lifetime, coins=settings.coins),
         )
 
     def read_secret(self) -> None:
@@ -90,7 +90,7 @@ class InvoiceService:
         """
         # On every line of this request from here on: enough to find an order and its key's record by hand.
         logger.append_keys(
-            order_id=_without_email(request.order_id),
+            order_id=order_in_log(request.order_id),
             idempotency_record=key.record_id if key else None,
             provider_api=self._api.name,
             provider_host=urlsplit(self._settings.cryptocloud_api_url).hostname,
@@ -127,8 +127,9 @@ class InvoiceService:
             invoice = self._call_provider(request, rotated, budget, latest_s)
 
         if invoice.test_mode:
+            logger.append_keys(test_mode=True)
             metrics.add_metric(TEST_INVOICE_CREATED, "Count", 1)
-        record_created(invoice.invoice_id, request.amount, request.currency)
+        log_created(invoice.invoice_id, request.amount, request.currency)
         return invoice
 
     def _call_provider(
@@ -176,8 +177,3 @@ class _Budget:
 
     def __exit__(self, *_: object) -> None:
         self.left_s -= time.monotonic() - self._started_s
-
-
-def _without_email(order_id: str | None) -> str | None:
-    # Some shops take the buyer's e-mail address for the order id, and those are never logged.
-    return order_id if order_id and "@" not in order_id else None

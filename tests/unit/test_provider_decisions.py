@@ -20,7 +20,7 @@ from invoicing.contract.errors import (
 )
 from invoicing.contract.invoice import Invoice
 from invoicing.contract.requests import DirectInvoiceRequest, InvoiceRequest
-from invoicing.contract.settings import Settings
+from invoicing.contract.settings import CreateInvoiceSettings
 from invoicing.observability import PROVIDER_MOVED, metrics
 from invoicing.provider import v1, v2
 from invoicing.provider.dialects import chosen_api
@@ -415,10 +415,8 @@ def test_a_direct_callers_key_does_not_go_upstream(encode: Any) -> None:
 
 
 def test_the_dialect_is_the_owners_choice_and_v1_unless_they_choose() -> None:
-    needed = {"cryptocloud_secret_arn": "arn", "idempotency_table": "table"}
-    assert chosen_api(Settings.model_validate(needed)) is v1.V1
-    owners = {"cryptocloud_api": "v2", "invoice_lifetime": "30", "coins": "BTC, ETH"}
-    api = chosen_api(Settings.model_validate({**needed, **owners}))
+    assert chosen_api(CreateInvoiceSettings.model_fields["cryptocloud_api"].default) is v1.V1
+    api = chosen_api("v2", lifetime_minutes=30, coins=("BTC", "ETH"))
     assert (api.name, len(api.currencies)) == ("v2", 25)
     assert b'"time_to_pay": {"hours": 0, "minutes": 30}, "available_currencies": ["BTC", "ETH"]' in (
         api.create(InvoiceRequest.model_validate({"amount": 1}), "ours").body

@@ -1,6 +1,5 @@
 """The flow: bounds, shop, credentials, deadline, and a rotated key that costs no invoice."""
 
-import json
 import time
 from collections.abc import Callable
 from decimal import Decimal
@@ -19,9 +18,10 @@ from invoicing.contract.errors import (
 from invoicing.contract.invoice import Invoice
 from invoicing.contract.origins import origin_of
 from invoicing.contract.requests import InvoiceRequest
-from invoicing.contract.settings import Settings
+from invoicing.contract.settings import CreateInvoiceSettings
 from invoicing.create import RESERVE_S, InvoiceService
 from invoicing.credentials import Credentials
+from invoicing.observability import TEST_INVOICE_CREATED, logger, metrics
 from invoicing.provider.outcomes import Api, Call
 from invoicing.provider.v1 import V1
 from invoicing.provider.v2 import v2
@@ -29,7 +29,7 @@ from invoicing.provider.v2 import v2
 INVOICE = Invoice(pay_url="https://pay.cryptocloud.plus/DZLF4212", invoice_id="DZLF4212")
 OLD = Credentials.model_validate({"api_key": "old", "shop_id": "shop-1"})
 NEW = Credentials.model_validate({"api_key": "new", "shop_id": "shop-1"})
-SETTINGS = Settings(
+SETTINGS = CreateInvoiceSettings(
     cryptocloud_secret_arn="arn",
     idempotency_table="table",
     min_amount=Decimal(1),
@@ -125,18 +125,20 @@ def test_a_currency_is_accepted_only_where_the_dialect_knows_it() -> None:
     assert create(FakeStore(), provider, api=v2(), currency="KZT") == INVOICE
 
 
-def test_an_invoice_of_a_test_project_is_counted_and_its_log_line_says_so(capsys) -> None:
-    for test_mode, counted in ((False, None), (True, [1.0])):
-        create(FakeStore(), FakeProvider(invoice=INVOICE.model_copy(update={"test_mode": test_mode})))
-        line = json.loads(capsys.readouterr().out)
-        assert (line["message"], line.get("TestInvoiceCreated")) == ("invoice created", counted)
+def test_an_invoice_of_a_test_project_is_counted_and_every_further_line_of_the_log_says_so() -> None:
+    for test_mode, counted in ((None, 0), (True, 1)):
+        logger.clear_state()
+        metrics.clear_metrics()
+        create(FakeStore(), FakeProvider(invoice=INVOICE.model_copy(update={"test_mode": bool(test_mode)})))
+        assert logger.get_current_keys().get("test_mode") is test_mode
+        assert len(metrics.metric_set.get(TEST_INVOICE_CREATED, {}).get("Value", [])) == counted
 
 
-def test_the_line_of_an_invoice_names_the_dialect_and_the_host(capsys) -> None:
+def test_the_log_names_the_dialect_and_the_host() -> None:
     for api in (V1, v2()):
         create(FakeStore(), FakeProvider(), api=api)
-        line = json.loads(capsys.readouterr().out)
-        assert (line["provider_api"], line["provider_host"]) == (api.name, "api.cryptocloud.plus")
+        keys = logger.get_current_keys()
+        assert (keys["provider_api"], keys["provider_host"]) == (api.name, "api.cryptocloud.plus")
 
 
 def test_a_rotated_key_costs_no_invoice() -> None:
