@@ -46,15 +46,14 @@ def judge(reply: Reply) -> Invoice:
         case 200:
             return _invoice_in(reply)
         case 400:
-            raise InvoiceRejected("provider answered 400", answered=True)
+            raise InvoiceRejected("provider answered 400")
         case 401:
-            raise ProviderCredentialsRejected("provider answered 401", answered=True)
+            raise ProviderCredentialsRejected("provider answered 401")
         case 406 | 429 | 503:
             raise ProviderUnavailable(
                 f"provider answered {reply.status}", retry_after_s=retry_after_s(reply.retry_after)
             )
-    # A redirect or a 4xx is about this request, and anybody can send one that gets it.
-    raise OutcomeUnknown(f"provider answered {reply.status}", answered=reply.status < 500)
+    raise OutcomeUnknown(f"provider answered {reply.status}")
 
 
 def _invoice_in(reply: Reply) -> Invoice:
