@@ -13,10 +13,10 @@ from invoicing.contract.errors import (
 from invoicing.contract.invoice import Invoice
 from invoicing.contract.origins import origin_of
 from invoicing.contract.requests import InvoiceRequest
-from invoicing.contract.settings import Settings
+from invoicing.contract.settings import CreateInvoiceSettings
 from invoicing.credentials import Credentials, CredentialStore
 from invoicing.keys import Delivery, IdempotencyKey, InvoiceRecords
-from invoicing.observability import IMPATIENT, logger, metrics, record_created
+from invoicing.observability import IMPATIENT, log_created, logger, metrics, order_in_log
 from invoicing.patience import Patience
 from invoicing.provider.outcomes import Api
 from invoicing.provider.transport import MIN_ATTEMPT_S, Provider
@@ -39,7 +39,7 @@ class InvoiceService:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: CreateInvoiceSettings,
         credentials: CredentialStore,
         records: InvoiceRecords,
         provider: Provider,
@@ -53,7 +53,7 @@ class InvoiceService:
         self._patience = Patience(settings.provider_timeout)
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> "InvoiceService":
+    def from_settings(cls, settings: CreateInvoiceSettings) -> "InvoiceService":
         """Returns a service with real clients; calls nobody yet."""
         return cls(
             settings,
@@ -83,7 +83,7 @@ class InvoiceService:
             InvoicingError: One of ``errors.ERROR_TABLE``.
         """
         # On every line of this request from here on: enough to find an order and its key's record by hand.
-        logger.append_keys(order_id=_without_email(request.order_id), idempotency_record=key.record_id if key else None)
+        logger.append_keys(order_id=order_in_log(request.order_id), idempotency_record=key.record_id if key else None)
         self._check_amount(request)
         if key is None:
             delivery = Delivery(self._create(request, lambda_deadline_s), replayed=False)
@@ -117,7 +117,7 @@ class InvoiceService:
                 raise
             invoice = self._call_provider(request, rotated, budget, latest_s)
 
-        record_created(invoice.invoice_id, request.amount, request.currency)
+        log_created(invoice.invoice_id, request.amount, request.currency)
         return invoice
 
     def _call_provider(
@@ -162,8 +162,3 @@ class _Budget:
 
     def __exit__(self, *_: object) -> None:
         self.left_s -= time.monotonic() - self._started_s
-
-
-def _without_email(order_id: str | None) -> str | None:
-    # Some shops take the buyer's e-mail address for the order id, and those are never logged.
-    return order_id if order_id and "@" not in order_id else None

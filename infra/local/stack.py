@@ -44,7 +44,7 @@ _AWS_ENVIRONMENT = {
 
 
 class PortTaken(Exception):
-    """A fixed port is in use."""
+    """A fixed port is in use, or cannot be used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +242,11 @@ class LocalStack:
             reservations = [
                 self._cleanup.enter_context(reserve_port(first + offset if first else 0)) for offset in range(8)
             ]
-        except (OSError, OverflowError):
+        except OverflowError:
+            raise PortTaken(f"PORT is {first}: eight ports in a row start there, so it must be 1 to 65528.") from None
+        except PermissionError:
+            raise PortTaken(f"PORT is {first}: only root may use it. Take a higher one: make run PORT=4000") from None
+        except OSError:
             raise PortTaken(
                 f"One of the ports {first} to {first + 7} is not free: stop what uses it, or `make run PORT=4000`."
             ) from None

@@ -18,7 +18,7 @@ from invoicing.contract.errors import (
 from invoicing.contract.invoice import Invoice
 from invoicing.contract.origins import origin_of
 from invoicing.contract.requests import InvoiceRequest
-from invoicing.contract.settings import Settings
+from invoicing.contract.settings import CreateInvoiceSettings
 from invoicing.create import RESERVE_S, InvoiceService
 from invoicing.credentials import Credentials
 from invoicing.provider.outcomes import Call
@@ -27,7 +27,7 @@ from invoicing.provider.v1 import V1
 INVOICE = Invoice(pay_url="https://pay.cryptocloud.plus/DZLF4212", invoice_id="DZLF4212")
 OLD = Credentials.model_validate({"api_key": "old", "shop_id": "shop-1"})
 NEW = Credentials.model_validate({"api_key": "new", "shop_id": "shop-1"})
-SETTINGS = Settings(
+SETTINGS = CreateInvoiceSettings(
     cryptocloud_secret_arn="arn",
     idempotency_table="table",
     min_amount=Decimal(1),

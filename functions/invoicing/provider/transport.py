@@ -21,7 +21,7 @@ import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from invoicing.contract.errors import InvoicingError, OutcomeUnknown, ProviderUnavailable
-from invoicing.contract.settings import Settings
+from invoicing.contract.settings import ProviderSettings
 from invoicing.credentials import Credentials
 from invoicing.observability import PROVIDER_LATENCY, metrics
 from invoicing.provider.outcomes import MAX_REPLY_BYTES, Call, Reply
@@ -71,7 +71,7 @@ class Provider:
         answered: Whether a whole reply came to the last of these attempts, with whatever status.
     """
 
-    def __init__(self, settings: Settings, *, wall_clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, settings: ProviderSettings, *, wall_clock: Callable[[], float] = time.time) -> None:
         self._wall_clock = wall_clock
         self._used_at_s = 0.0
         self._api_url = urlsplit(settings.cryptocloud_api_url)
