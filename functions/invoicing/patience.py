@@ -21,8 +21,8 @@ class Patience:
     """The time for one sandbox's next call, from what became of the calls before.
 
     The sandbox becomes impatient when ``IMPATIENT_AFTER`` calls in a row held it for at least a quarter of the time and
-    brought no answer. It is patient again when one is answered, with whatever status and however late. The state is this
-    sandbox's alone: nothing is read, written or shared.
+    brought no answer. It is patient again when one is answered, with whatever status and however late. The state is
+    this sandbox's alone: nothing is read, written or shared.
 
     Args:
         provider_timeout_s: All the seconds that the provider may have for one invoice.

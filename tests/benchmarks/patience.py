@@ -17,9 +17,11 @@ from typing import Literal, Protocol
 from invoicing.contract.errors import ProviderUnavailable
 from invoicing.patience import Patience
 from invoicing.provider.transport import MIN_ATTEMPT_S, retry_delay_s
+from tests.support import ROOT
+from tests.support.marks import with_part
+from tests.support.report import table
 
-PAGE = Path(__file__).parents[2] / "docs" / "patience.md"
-_BEGIN, _END = "<!-- patience: made by `make docs` -->", "<!-- end of the table of patience -->"
+PAGE = ROOT / "docs" / "patience.md"
 SANDBOXES = (3, 4, 5, 6)
 SEEDS = range(5)
 ANSWER_S, AT_ONCE_S = 0.2, 0.05  # what CryptoCloud takes when it is well, and for an error: assumed
@@ -363,7 +365,10 @@ def share(case: Case, setting: Setting, guards: Guards) -> float:
     return 100 * outcomes.count(case.asks) / len(outcomes)
 
 
-def shares() -> dict[Setting, dict[Case, dict[str, float]]]:
+type Figures = dict[Setting, dict[Case, dict[str, float]]]
+
+
+def shares() -> Figures:
     """Returns all figures of the page."""
     return {
         setting: {case: {name: share(case, setting, guards) for name, guards in GUARDS.items()} for case in CASES}
@@ -371,29 +376,25 @@ def shares() -> dict[Setting, dict[Case, dict[str, float]]]:
     }
 
 
-def as_markdown(figures: dict[Setting, dict[Case, dict[str, float]]]) -> str:
+def as_markdown(figures: Figures) -> str:
     """Returns the tables as the page has them."""
-    tables = []
-    for setting, cases in figures.items():
-        tables.append(
-            f"`ProviderTimeout` of {setting.provider_timeout_s} s, {setting.buyers_a_second} buyers a second for "
-            f"{setting.duration_s} s; where all hang, for the first {setting.outage_s} s:\n\n"
-            f"| percent of buyers served | {' | '.join(GUARDS)} |\n|---|{'---|' * len(GUARDS)}\n"
-            + "\n".join(
-                f"| {case.name} | {' | '.join(f'{figure:.0f}' for figure in row.values())} |"
-                for case, row in cases.items()
-            )
+    return "\n\n".join(
+        f"`ProviderTimeout` of {setting.provider_timeout_s} s, {setting.buyers_a_second} buyers a second for "
+        f"{setting.duration_s} s. Where all hang, they do for the first {setting.outage_s} s:\n\n"
+        + table(
+            ("percent of buyers served", *GUARDS),
+            [(case.name, *(f"{figure:.0f}" for figure in row.values())) for case, row in cases.items()],
         )
-    return "\n\n".join(tables)
+        for setting, cases in figures.items()
+    )
 
 
-def put_into(page: Path, figures: dict[Setting, dict[Case, dict[str, float]]]) -> str:
+def put_into(page: Path, figures: Figures) -> str:
     """Returns the page's text with these figures in it."""
-    before, _, rest = page.read_text().partition(_BEGIN)
-    return f"{before}{_BEGIN}\n\n{as_markdown(figures)}\n\n{_END}{rest.partition(_END)[2]}"
+    return with_part(page, "patience", "make docs", as_markdown(figures))
 
 
 if __name__ == "__main__":
-    tables = shares()
-    PAGE.write_text(put_into(PAGE, tables))
-    print(as_markdown(tables))
+    measured = shares()
+    PAGE.write_text(put_into(PAGE, measured))
+    print(as_markdown(measured))
