@@ -109,8 +109,9 @@ lock: ## Resolve pyproject.toml into uv.lock and requirements.txt
 bench: on-linux ## Measure start-up and requests into docs/benchmarks.md
 	@$(WITH) $(STACK) $(CONTESTANTS) -- $(LOCAL)/bin/python -m tests.benchmarks
 
-docs: ## Print the tested fault matrix into docs/
+docs: ## Print the tested fault matrix and the simulation of patience into docs/
 	@$(WITH) $(DEV)/ready -- $(DEV)/bin/python -m tests.integration.fault_matrix
+	@PYTHONPATH=functions $(DEV)/bin/python -m tests.benchmarks.patience
 
 openapi: ## Print the contract into docs/openapi.yaml
 	@PYTHONPATH=functions $(WITH) $(DEV)/ready -- $(DEV)/bin/python -m infra.openapi

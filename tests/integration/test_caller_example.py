@@ -23,7 +23,7 @@ import yaml
 
 from invoicing.contract.errors import ERROR_TABLE
 from invoicing.keys import IdempotencyKey
-from tests.integration.conftest import EMAIL, NO_CIRCUIT, PROVIDER_TIMEOUT_S, ROOT, Stack
+from tests.integration.conftest import EMAIL, PROVIDER_TIMEOUT_S, ROOT, Stack
 
 EXAMPLE = ROOT / "examples" / "caller-lambda"
 DEFINITION = EXAMPLE / "create_invoice.asl.json"
@@ -57,7 +57,7 @@ def both(start_lasting_stack, tmp_path_factory) -> Stack:
     return start_lasting_stack(
         template=str(path),
         parameters={"ProviderTimeout": str(PROVIDER_TIMEOUT_S)},
-        environment={**NO_CIRCUIT, **MANAGED_BOTO3},
+        environment=MANAGED_BOTO3,
     )
 
 

@@ -313,14 +313,13 @@ def test_the_alarms_that_the_owner_gets_are_these() -> None:
         "ProviderMoved": ("ProviderMoved", 1, 300, 1),
         "RecordLost": ("RecordLost", 1, 300, 1),
         "OutcomeUnknown": ("OutcomeUnknown", 3, 900, 1),
-        "CircuitOpened": ("CircuitOpened", 1, 300, 1),
         "FailureShare": (None, 10, None, 1),
         "SlowReplies": ("Latency", 10_000, 300, 3),
         "FunctionThrottled": ("Throttles", 3, 300, 1),
         "ApiThrottled": ("ApiThrottled", 50, 300, 1),
         "DeadLetters": ("ApproximateNumberOfMessagesVisible", 1, 300, 1),
     }
-    assert sum(len(list(metrics_of(alarm))) for alarm in alarms(OBSERVED).values()) == 12  # ten are free
+    assert sum(len(list(metrics_of(alarm))) for alarm in alarms(OBSERVED).values()) == 11  # ten are free
 
 
 @pytest.mark.parametrize("resources", [OBSERVED, STACK], ids=["observed", "roll-out"])
@@ -404,7 +403,7 @@ def test_the_owner_hears_of_every_alarm_and_once_of_a_provider_that_is_down() ->
     failing, _, with_a_message = rule.partition(" AND NOT ")
     named = set(re.findall(r'ALARM\("\$\{(\w+)\}"\)', failing))
     silent = {name for name, alarm in alarms(OBSERVED).items() if "AlarmActions" not in alarm}
-    assert named == silent == {"OutcomeUnknown", "CircuitOpened", "FailureShare", "SlowReplies"}
+    assert named == silent == {"OutcomeUnknown", "FailureShare", "SlowReplies"}
     # Each of these says itself what to do.
     assert (
         with_a_message == '(ALARM("${CredentialsRejected}") OR ALARM("${PayLinkRefused}") OR ALARM("${ProviderMoved}"))'

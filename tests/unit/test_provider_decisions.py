@@ -179,8 +179,6 @@ def test_only_documented_codes_say_that_nothing_was_created(
     with pytest.raises(outcome) as raised:
         dialect.judge(dialect.reply(status))
     assert type(raised.value) is outcome
-    # What is about this one request must not open the circuit for all.
-    assert raised.value.answered is (status not in (406, 429) and 200 < status < 500)
 
 
 @pytest.mark.parametrize(
@@ -301,7 +299,6 @@ REFUSED = {"status": "error", "result": {"authorization": "Unauthorized request.
 def test_v2_refuses_a_key_in_three_forms(status: int, body: dict[str, Any]) -> None:
     with pytest.raises(ProviderCredentialsRejected) as raised:
         v2.judge(Reply(status, json.dumps(body).encode()))
-    assert raised.value.answered
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,7 @@ def error_of(reply: Reply) -> InvoicingError:
     """
     match reply.status:
         case 401:
-            return ProviderCredentialsRejected("provider answered 401", answered=True)
+            return ProviderCredentialsRejected("provider answered 401")
         case 406 | 429 | 503:
             return ProviderUnavailable(
                 f"provider answered {reply.status}", retry_after_s=retry_after_s(reply.retry_after)
@@ -111,7 +111,7 @@ def error_of(reply: Reply) -> InvoicingError:
         metrics.add_metric(PROVIDER_MOVED, "Count", 1)
         reason += f"{_to_where(reply.location)}: its API is not at this address, ask `make provider`"
     # A redirect or a 4xx is about this request, and anybody can send one that gets it.
-    return OutcomeUnknown(reason, answered=reply.status < 500)
+    return OutcomeUnknown(reason)
 
 
 def _to_where(location: str | None) -> str:
