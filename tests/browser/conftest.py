@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, Request, expect, sync_playwright
 
 from tests.support import ROOT
-from tests.support.stack import NO_CIRCUIT, Stack
+from tests.support.stack import Stack
 
 CHROMIUM = ROOT / ".chromium" / "chromium"
 PROVIDER_TIMEOUT_S = 6
@@ -139,7 +139,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="package")
 def shop_stack(start_lasting_stack: Callable[..., Stack]) -> Stack:
     """The stack behind the shop."""
-    return start_lasting_stack(parameters={"ProviderTimeout": str(PROVIDER_TIMEOUT_S)}, environment=NO_CIRCUIT)
+    return start_lasting_stack(parameters={"ProviderTimeout": str(PROVIDER_TIMEOUT_S)})
 
 
 @pytest.fixture

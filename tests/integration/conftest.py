@@ -6,13 +6,13 @@ import pytest
 
 from tests.support import ROOT  # noqa: F401
 from tests.support.account import API_KEY, SHOP_ID  # noqa: F401
-from tests.support.stack import EMAIL, NO_CIRCUIT, PROVIDER_TIMEOUT_S, SITE, Answer, Stack  # noqa: F401
+from tests.support.stack import EMAIL, PROVIDER_TIMEOUT_S, SITE, Answer, Stack  # noqa: F401
 
 
 @pytest.fixture(scope="session")
 def shared_stack(start_lasting_stack: Callable[..., Stack]) -> Stack:
     """The stack that most tests share; the provider has ``PROVIDER_TIMEOUT_S`` for an invoice."""
-    return start_lasting_stack(parameters={"ProviderTimeout": str(PROVIDER_TIMEOUT_S)}, environment=NO_CIRCUIT)
+    return start_lasting_stack(parameters={"ProviderTimeout": str(PROVIDER_TIMEOUT_S)})
 
 
 @pytest.fixture

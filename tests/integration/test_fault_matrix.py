@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.integration.conftest import NO_CIRCUIT, PROVIDER_TIMEOUT_S, Answer, Stack
+from tests.integration.conftest import PROVIDER_TIMEOUT_S, Answer, Stack
 from tests.integration.fault_matrix import FAULTS, FREE, HELD, KEPT, PAGE, Fault, put_into
 
 # What Secrets Manager and the table may take besides, and the start of a sandbox.
@@ -15,7 +15,7 @@ AROUND_THE_CALL_S = 8
 @pytest.fixture
 def stack_for(start_stack, stack) -> Callable[[Fault], Stack]:
     def choose(fault: Fault) -> Stack:
-        return start_stack(environment=NO_CIRCUIT, **fault.options) if fault.options else stack
+        return start_stack(**fault.options) if fault.options else stack
 
     return choose
 

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from invoicing.keys import IdempotencyKey
-from tests.integration.conftest import API_KEY, EMAIL, NO_CIRCUIT, PROVIDER_TIMEOUT_S
+from tests.integration.conftest import API_KEY, EMAIL, PROVIDER_TIMEOUT_S
 from tests.support.metrics import metrics_in
 
 
@@ -81,21 +81,13 @@ def test_a_key_that_is_none_is_refused(stack, key) -> None:
 
 
 def test_a_key_costs_two_table_calls_and_no_key_none(start_stack, fresh) -> None:
-    stack = start_stack(environment=NO_CIRCUIT)
+    stack = start_stack()
     stack.post({"amount": 1})
     stack.invoke({"amount": 1})
     assert stack.calls_of("table") == {}
     stack.post({"amount": 1}, key=fresh)
     assert stack.calls_of("table") == {"PutItem": 1, "UpdateItem": 1}
     assert stack.calls_of("secrets") == {"GetSecretValue": 1}
-
-
-def test_the_circuit_costs_one_read_for_many_requests(start_stack) -> None:
-    stack = start_stack(sandboxes=1)
-    for _ in range(20):
-        stack.post({"amount": 1})
-    # The state is cached for 5 s, and twenty requests may straddle the end of that.
-    assert stack.calls_of("table") in ({"GetItem": 1}, {"GetItem": 2})
 
 
 def test_a_record_holds_neither_key_nor_email_and_ends_after_a_day(stack, fresh) -> None:

@@ -7,7 +7,6 @@ from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 
 from invoicing.contract.errors import ERROR_TABLE
-from tests.integration.conftest import NO_CIRCUIT
 
 SEED = 20261123
 REQUESTS = 1_000
@@ -27,9 +26,7 @@ TABLE_FAULTS = [{"operation": "PutItem", "times": 2}, {"operation": "DeleteItem"
 
 
 def test_never_two_invoices_for_one_key_never_an_unhandled_error_never_too_late(start_stack) -> None:
-    stack = start_stack(
-        parameters={"ProviderTimeout": str(PROVIDER_TIMEOUT_S)}, environment=NO_CIRCUIT, sandboxes=SANDBOXES
-    )
+    stack = start_stack(parameters={"ProviderTimeout": str(PROVIDER_TIMEOUT_S)}, sandboxes=SANDBOXES)
     dice = random.Random(SEED)
     lock = threading.Lock()
     delivered: defaultdict[str, set[str]] = defaultdict(set)

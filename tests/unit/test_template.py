@@ -12,19 +12,13 @@ import pytest
 from invoicing.create import RESERVE_S
 from invoicing.keys import KEY_LIFETIME_S
 from tests.support import ROOT
+from tests.support.sam import translate
 from tests.support.templates import listed, of_type, only, read_template, references
 
-SETTINGS_OF_SAM = {"AWS_DEFAULT_REGION": "us-east-1", "PATH": "/usr/bin:/bin", "SAM_CLI_TELEMETRY": "0"}
 # As the owner writes it. What SAM makes of it is the fixture ``template``.
 WRITTEN = read_template(ROOT / "template.yaml")
 FUNCTIONS = of_type(WRITTEN, "AWS::Serverless::Function")
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-
-
-def translate(*parameters: str) -> dict[str, Any]:
-    command = [ROOT / ".venv-local" / "bin" / "python", "-m", "infra.local.translate", *parameters]
-    translated = subprocess.run(command, cwd=ROOT, env=SETTINGS_OF_SAM, capture_output=True, check=True, text=True)
-    return json.loads(translated.stdout)
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +29,7 @@ def template() -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def template_with_canary() -> dict[str, Any]:
     # Alone among the parameters, this one changes what SAM makes and not only what CloudFormation makes of it.
-    return translate("CanaryRollout=true")
+    return translate(CanaryRollout="true")
 
 
 def attribute(name: str, attribute: str = "Arn") -> dict[str, Any]:
@@ -83,7 +77,7 @@ PERMISSIONS: dict[str, list[tuple[str, Any]]] = {
     ],
     # With CanaryRollout only.
     "RolloutRole": [
-        *((f"lambda:{action}", ALL_FUNCTIONS) for action in ("GetAlias", "GetProvisionedConcurrencyConfig", "UpdateAlias")),
+        *((f"lambda:{name}", ALL_FUNCTIONS) for name in ("GetAlias", "GetProvisionedConcurrencyConfig", "UpdateAlias")),
         (
             "cloudwatch:DescribeAlarms",
             {"Fn::Sub": "arn:${AWS::Partition}:cloudwatch:${AWS::Region}:${AWS::AccountId}:alarm:*"},
@@ -205,9 +199,7 @@ def test_a_canary_of_each_function_is_rolled_back_by_alarms_on_its_own_new_versi
             is_ours = not metric["Namespace"].startswith("AWS/")
             said = f"{name}, {query['Id']}: must be about the new version of {function}"
             assert dimensions.get("version" if is_ours else "ExecutedVersion") == attribute(version, "Version"), said
-            assert dimensions.get("function" if is_ours else "FunctionName", {"Ref": function}) == {"Ref": function}, (
-                said
-            )
+            assert dimensions.get("function" if is_ours else "FunctionName") == {"Ref": function}, said
             assert is_ours or dimensions["Resource"] == {"Fn::Sub": f"${{{function}}}:live"}, said
 
 
@@ -342,15 +334,41 @@ def test_provider_deadline_lambda_timeout_and_api_gateway_end_in_this_order(temp
         assert functions[name]["Timeout"] < 30 or not routes_of(name), f"{name} outlasts API Gateway"
 
 
+_LEFT_OUT = "https://"
+
+
 def longest(parameter: dict[str, Any]) -> int:
-    """How many characters a value may have, as CloudFormation enforces it."""
+    """How many characters a value may add to a version's description, as CloudFormation enforces it."""
     if "AllowedValues" in parameter:
         return max(len(str(value)) for value in parameter["AllowedValues"])
     if parameter["Type"] == "Number":
         return len(str(parameter["MaxValue"]))
-    return (
+    left_out = len(_LEFT_OUT) if parameter["AllowedPattern"].startswith(f"^{_LEFT_OUT}") else 0
+    return -left_out + (
         parameter.get("MaxLength") or {"^(?!0+(\\.0+)?$)[0-9]{1,9}(\\.[0-9]{1,2})?$": 12}[parameter["AllowedPattern"]]
     )
+
+
+def test_what_only_v2_can_do_is_refused_at_the_deployment_without_it(template) -> None:
+    [rule] = template["Rules"].values()
+    assert rule["RuleCondition"] == {"Fn::Equals": [{"Ref": "ProviderApi"}, "v1"]}
+    asserted = [assertion["Assert"]["Fn::Equals"] for assertion in rule["Assertions"]]
+    assert asserted == [[{"Ref": name}, "project"] for name in ("InvoiceLifetime", "Coins")]
+    for name in ("InvoiceLifetime", "Coins"):
+        assert template["Parameters"][name]["Default"] == "project"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "accepted"),
+    [
+        *(("InvoiceLifetime", value, True) for value in ("project", "1", "90", "999", "1000", "1399", "1440")),
+        *(("InvoiceLifetime", value, False) for value in ("", "0", "05", "1441", "1500", "2000", "90m")),
+        *(("Coins", value, True) for value in ("project", "BTC", "USDT_TRC20,BTC")),
+        *(("Coins", value, False) for value in ("", "btc", "BTC,", "BTC, ETH", "B")),
+    ],
+)
+def test_a_wish_for_v2_is_a_whole_one(template, name: str, value: str, accepted: bool) -> None:
+    assert bool(re.fullmatch(template["Parameters"][name]["AllowedPattern"], value)) is accepted
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
@@ -363,6 +381,7 @@ def test_new_parameters_publish_a_new_version(template, function) -> None:
     parameters = template["Parameters"]
     assert described == references(variables) & parameters.keys(), f"say in the VersionDescription of {function}"
     # https://docs.aws.amazon.com/lambda/latest/api/API_PublishVersion.html
+    assert version["Description"]["Fn::Join"][1]["Fn::Split"][0] == _LEFT_OUT
     assert sum(longest(parameters[name]) + 1 for name in described) - 1 <= 256, f"VersionDescription of {function}"
 
 

@@ -31,7 +31,6 @@ class InvoicingError(Exception):
         reason: What happened, for our log only: never sent to a caller.
         fields: For bad input, the fields at fault.
         retry_after_s: Whole seconds to wait before the request is sent again, when the provider said so.
-        answered: Whether the provider answered this very request, and so is well: no reason to open the circuit.
     """
 
     code: ClassVar[str]
@@ -45,18 +44,12 @@ class InvoicingError(Exception):
     http_only: ClassVar[bool] = False
 
     def __init__(
-        self,
-        reason: str = "",
-        *,
-        fields: Sequence[FieldError] = (),
-        retry_after_s: int | None = None,
-        answered: bool = False,
+        self, reason: str = "", *, fields: Sequence[FieldError] = (), retry_after_s: int | None = None
     ) -> None:
         super().__init__(self.code)
         self.reason = reason
         self.fields = tuple(fields)
         self.retry_after_s = retry_after_s
-        self.answered = answered
 
     def problem(self, request_id: str) -> dict[str, Any]:
         """Returns the problem details object (RFC 9457, section 3) that a caller gets.
@@ -192,8 +185,8 @@ class ProviderUnavailable(InvoicingError):
     title = "Invoices cannot be created right now"
     detail = "The invoice was not created. Send the request again after the time in Retry-After."
     when = (
-        "CryptoCloud answered 406, 429 or 503 or could not be reached, the circuit is open, or the secret or the table "
-        "could not be reached: the invoice was not created; has `Retry-After`"
+        "CryptoCloud answered 406, 429 or 503, or CryptoCloud, the secret or the table could not be reached: the "
+        "invoice was not created; has `Retry-After`"
     )
     retryable = True
     default_retry_after_s = 5

@@ -21,7 +21,7 @@ import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from invoicing.contract.errors import InvoicingError, OutcomeUnknown, ProviderUnavailable
-from invoicing.contract.settings import Settings
+from invoicing.contract.settings import ProviderSettings
 from invoicing.credentials import Credentials
 from invoicing.observability import PROVIDER_LATENCY, metrics
 from invoicing.provider.outcomes import MAX_REPLY_BYTES, Call, Reply
@@ -65,9 +65,13 @@ class Provider:
     Args:
         settings: Where the provider is.
         wall_clock: Seconds of wall time, for the age of the connection.
+
+    Attributes:
+        held_s: Seconds that the attempts of the last call took, without the waits between them.
+        answered: Whether a whole reply came to the last of these attempts, with whatever status.
     """
 
-    def __init__(self, settings: Settings, *, wall_clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, settings: ProviderSettings, *, wall_clock: Callable[[], float] = time.time) -> None:
         self._wall_clock = wall_clock
         self._used_at_s = 0.0
         self._api_url = urlsplit(settings.cryptocloud_api_url)
@@ -76,6 +80,8 @@ class Provider:
             self._tls = ssl.create_default_context()  # checks certificate and host name
             self._tls.minimum_version = ssl.TLSVersion.TLSv1_2
         self._connection: HTTPConnection | None = None
+        self.held_s = 0.0
+        self.answered = False
 
     def perform[Result](self, call: Call[Result], credentials: Credentials, *, deadline_s: float) -> Result:
         """Returns the result of a call, trying again only what was not done for sure.
@@ -96,16 +102,20 @@ class Provider:
             "Accept": "application/json",
             "User-Agent": "cryptocloud-invoices",
         }
-        attempt = 0
+        attempt, self.held_s = 0, 0.0
         while True:
             attempt += 1
+            self.answered = False
+            started_s = time.monotonic()
             try:
                 return self._attempt(call, headers, deadline_s)
             except ProviderUnavailable as error:
                 delay_s = retry_delay_s(error, attempt=attempt, time_left_s=deadline_s - time.monotonic())
                 if delay_s is None:
                     raise
-                time.sleep(delay_s)
+            finally:
+                self.held_s += time.monotonic() - started_s
+            time.sleep(delay_s)
 
     def _attempt[Result](self, call: Call[Result], headers: Mapping[str, str], deadline_s: float) -> Result:
         started_s = time.monotonic()
@@ -118,6 +128,7 @@ class Provider:
                 raise ProviderUnavailable("no time left after connecting to the provider")
             with _hung_up_after(left_s, connection):
                 reply = _talk(connection, call, headers, left_s)
+            self.answered = True
             result = call.judge(reply)
         except InvoicingError:
             # Only a connection whose last reply was whole and believed is used again: on any other, what comes next may
@@ -182,6 +193,7 @@ def _talk(connection: HTTPConnection, call: Call[Any], headers: Mapping[str, str
         content if len(content) <= MAX_REPLY_BYTES else None,
         response.headers.get("Content-Type", ""),
         response.headers.get("Retry-After"),
+        response.headers.get("Location"),
     )
 
 
