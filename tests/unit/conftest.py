@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from invoicing.observability import logger
+from invoicing.observability import logger, metrics
+from tests.support.metrics import Metric, emitted
 
 
 @pytest.fixture
@@ -27,3 +28,16 @@ def standing_clock(monkeypatch: pytest.MonkeyPatch) -> float:
     monkeypatch.setattr("time.time", lambda: wall_s)
     monkeypatch.setattr("time.monotonic", lambda: 1000.0)
     return wall_s
+
+
+@pytest.fixture
+def counted(capsys: pytest.CaptureFixture[str]) -> Callable[[], dict[Metric, list[float]]]:
+    """Returns the metrics that were added since the test began, or since the last call, and their values."""
+    metrics.clear_metrics()
+
+    def flushed() -> dict[Metric, list[float]]:
+        capsys.readouterr()
+        metrics.flush_metrics()
+        return emitted(capsys.readouterr().out)
+
+    return flushed

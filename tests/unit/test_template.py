@@ -203,6 +203,23 @@ def test_a_canary_of_each_function_is_rolled_back_by_alarms_on_its_own_new_versi
             assert is_ours or dimensions["Resource"] == {"Fn::Sub": f"${{{function}}}:live"}, said
 
 
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_the_owner_hears_when_a_function_is_throttled_and_when_one_without_a_route_fails(template, function) -> None:
+    given = only(of_type(template, "AWS::CloudFormation::Stack"), "ObservabilityStack")["Parameters"]
+    names = [{"Ref": parameter} for parameter, value in given.items() if value == {"Ref": function}]
+    assert names, f"give the ObservabilityStack a parameter that is `!Ref {function}`"
+    alarms = of_type(read_template(ROOT / "infra" / "observability.yaml"), "AWS::CloudWatch::Alarm").values()
+    # What fails over HTTP is a 5xx of the API, which has an alarm.
+    for metric in ("Throttles", *([] if routes_of(function) else ["Errors"])):
+        watching = [
+            alarm
+            for alarm in alarms
+            if (alarm.get("Namespace"), alarm.get("MetricName")) == ("AWS/Lambda", metric)
+            and any({"Name": "FunctionName", "Value": name} in alarm["Dimensions"] for name in names)
+        ]
+        assert watching, f"infra/observability.yaml needs an alarm on the {metric} of {function}"
+
+
 @pytest.mark.parametrize("setting", ["template", "template_with_canary"])
 def test_no_resource_waits_for_itself(setting, request) -> None:
     # The alias waits for the roll-out's alarms, the API for the alias, and the nested stack for the API.
