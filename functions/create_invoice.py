@@ -118,8 +118,9 @@ def _read_http(event: dict[str, Any]) -> tuple[InvoiceRequest, IdempotencyKey | 
 def _read_direct(event: Any) -> tuple[InvoiceRequest, IdempotencyKey | None]:
     """Returns what a direct caller asks for, and its idempotency key if it has one."""
     request = validated(DirectInvoiceRequest, event)
-    key = request.idempotency_key or request.order_id
-    return request, IdempotencyKey("direct", key) if key else None
+    if request.idempotency_key:
+        return request, IdempotencyKey("direct-key", request.idempotency_key)
+    return request, IdempotencyKey("direct", request.order_id) if request.order_id else None
 
 
 def _create(request: InvoiceRequest, key: IdempotencyKey | None, context: "LambdaContext") -> Delivery:

@@ -143,7 +143,7 @@ def test_a_created_invoice_is_delivered_although_its_record_is_lost(stack, fresh
 
 
 def test_a_failure_is_told_as_it_was_although_the_key_could_not_be_released(stack, fresh) -> None:
-    stack.tell("/table/fail", operation="DeleteItem", times=2)
+    stack.tell("/table/fail", operation="UpdateItem", times=2)
     stack.misbehave("status", value=400)
     log_before = len(stack.log_text())
     assert stack.post({"amount": 1}, key=fresh).payload["code"] == "invoice_rejected"
