@@ -22,11 +22,7 @@ LATE_S = 1.5
 
 
 def test_never_two_invoices_delivered_for_a_key_without_a_lost_record(start_stack) -> None:
-    stack = start_stack(
-        environment={"POWERTOOLS_CIRCUIT_BREAKER_DISABLED": "true"},
-        sandboxes=SANDBOXES,
-        parameters={"ProviderTimeout": "4"},
-    )
+    stack = start_stack(sandboxes=SANDBOXES, parameters={"ProviderTimeout": "4"})
     dice = random.Random(SEED)
     delivered: defaultdict[str, set[str]] = defaultdict(set)
     outcomes: Counter[str] = Counter()
