@@ -119,6 +119,7 @@ def test_the_service_gets_the_validated_request_and_the_time_that_lambda_has_lef
         (http_event({"amount": 1}, key='"K-1"'), IdempotencyKey("http", "K-1")),
         ({"amount": 1}, None),
         ({"amount": 1, "order_id": "A-1"}, IdempotencyKey("direct", "A-1")),
+        ({"amount": 1, "idempotency_key": "A-1"}, IdempotencyKey("direct-key", "A-1")),
     ],
 )
 def test_the_key_is_the_header_or_the_order_of_a_direct_caller(handle, service, event, key) -> None:
@@ -129,7 +130,7 @@ def test_the_key_is_the_header_or_the_order_of_a_direct_caller(handle, service, 
 def test_a_direct_callers_own_key_wins_over_the_order(handle, service) -> None:
     handle({"amount": 1, "idempotency_key": "K-1", "order_id": "A-1"})
     [(request, key, _)] = service.asked
-    assert (key.value, request.order_id) == ("K-1", "A-1")
+    assert (key, request.order_id) == (IdempotencyKey("direct-key", "K-1"), "A-1")
 
 
 @pytest.mark.parametrize(
@@ -143,6 +144,7 @@ def test_a_direct_callers_own_key_wins_over_the_order(handle, service) -> None:
         (http_event(""), "invalid_request"),
         (http_event({"amount": 1}, key=""), "invalid_request"),
         (http_event({"amount": 1}, key="a b"), "invalid_request"),
+        (http_event({"amount": 1}, key="K-1,K-1"), "invalid_request"),
         (http_event({"amount": -1}), "invalid_request"),
         (http_event({"amount": 1, "requestContext": {}}), "invalid_request"),
     ],
