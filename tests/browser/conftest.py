@@ -8,13 +8,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, Request, expect, sync_playwright
 
-from tests.integration.conftest import (
-    NO_CIRCUIT,
-    ROOT,
-    Stack,
-    pytest_runtest_setup,  # noqa: F401 - the hook and the fixture are found by their names in this module
-    start_lasting_stack,  # noqa: F401
-)
+from tests.support import ROOT
+from tests.support.stack import NO_CIRCUIT, Stack
 
 CHROMIUM = ROOT / ".chromium" / "chromium"
 PROVIDER_TIMEOUT_S = 6
@@ -142,7 +137,7 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="package")
-def shop_stack(start_lasting_stack: Callable[..., Stack]) -> Stack:  # noqa: F811
+def shop_stack(start_lasting_stack: Callable[..., Stack]) -> Stack:
     """The stack behind the shop."""
     return start_lasting_stack(parameters={"ProviderTimeout": str(PROVIDER_TIMEOUT_S)}, environment=NO_CIRCUIT)
 

@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.integration.conftest import ROOT, SHOP_ID, Stack
+from tests.support import ROOT
+from tests.support.account import SHOP_ID
+from tests.support.marks import with_part
+from tests.support.stack import Stack
 
 PAGE = ROOT / "docs" / "when-something-fails.md"
-_BEGIN, _END = "<!-- fault matrix: made by `make docs` -->", "<!-- end of the fault matrix -->"
 
 
 def _nothing(_: Stack) -> None:
@@ -140,8 +142,7 @@ def as_markdown() -> str:
 
 def put_into(page: Path) -> str:
     """Returns the page's text with the table of today in it."""
-    before, _, rest = page.read_text().partition(_BEGIN)
-    return f"{before}{_BEGIN}\n\n{as_markdown()}\n\n{_END}{rest.partition(_END)[2]}"
+    return with_part(page, "fault matrix", "make docs", as_markdown())
 
 
 if __name__ == "__main__":

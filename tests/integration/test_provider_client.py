@@ -13,7 +13,7 @@ import pytest
 from invoicing.contract.errors import OutcomeUnknown, ProviderUnavailable
 from invoicing.contract.invoice import Invoice
 from invoicing.contract.requests import InvoiceRequest
-from invoicing.contract.settings import Settings
+from invoicing.contract.settings import ProviderSettings
 from invoicing.credentials import Credentials
 from invoicing.provider import transport as provider_module
 from invoicing.provider.transport import Provider
@@ -96,7 +96,7 @@ def client_of() -> Iterator[Callable[..., Provider]]:
     clients: list[Provider] = []
 
     def connect(server: RawProvider, clock: Callable[[], float] = time.time) -> Provider:
-        settings = Settings(cryptocloud_secret_arn="arn", idempotency_table="table", cryptocloud_api_url=server.url)
+        settings = ProviderSettings(cryptocloud_secret_arn="arn", cryptocloud_api_url=server.url)
         clients.append(Provider(settings, wall_clock=clock))
         return clients[-1]
 
@@ -228,9 +228,8 @@ def test_a_peer_that_accepts_nobody_is_given_up(monkeypatch) -> None:
         for peer in waiting:
             peer.setblocking(False)
             peer.connect_ex(listener.getsockname())
-        settings = Settings(
+        settings = ProviderSettings(
             cryptocloud_secret_arn="arn",
-            idempotency_table="table",
             cryptocloud_api_url=f"http://127.0.0.1:{listener.getsockname()[1]}",
         )
         started_s = time.monotonic()

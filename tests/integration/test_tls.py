@@ -97,7 +97,7 @@ def test_a_trusted_provider_is_called(start_stack, serve, authority) -> None:
 
 
 @pytest.mark.parametrize("case", ["unknown authority", "other host"])
-def test_a_provider_whose_certificate_is_refused_gets_no_request_and_the_log_says_so(start_stack, serve, authority, case) -> None:
+def test_a_refused_certificate_gets_no_request_and_the_log_says_so(start_stack, serve, authority, case) -> None:
     trusted, path = authority
     server = serve(tls_of(trustme.CA()) if case == "unknown authority" else tls_of(trusted, "pay.example"))
     stack = stack_on(start_stack, server, path)

@@ -21,7 +21,7 @@ import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from invoicing.contract.errors import InvoicingError, OutcomeUnknown, ProviderUnavailable
-from invoicing.contract.settings import Settings
+from invoicing.contract.settings import ProviderSettings
 from invoicing.credentials import Credentials
 from invoicing.observability import PROVIDER_LATENCY, metrics
 from invoicing.provider.outcomes import MAX_REPLY_BYTES, Call, Reply
@@ -67,7 +67,7 @@ class Provider:
         wall_clock: Seconds of wall time, for the age of the connection.
     """
 
-    def __init__(self, settings: Settings, *, wall_clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, settings: ProviderSettings, *, wall_clock: Callable[[], float] = time.time) -> None:
         self._wall_clock = wall_clock
         self._used_at_s = 0.0
         self._api_url = urlsplit(settings.cryptocloud_api_url)
@@ -182,6 +182,7 @@ def _talk(connection: HTTPConnection, call: Call[Any], headers: Mapping[str, str
         content if len(content) <= MAX_REPLY_BYTES else None,
         response.headers.get("Content-Type", ""),
         response.headers.get("Retry-After"),
+        response.headers.get("Location"),
     )
 
 
