@@ -135,7 +135,7 @@ class Preflight:
         except ClientError as error:
             raise NotReady(
                 f"AWS does not accept your credentials ({_code(error)})",
-                "sign in again (aws sso login, or aws configure). If they are right, the region is off in your account.",
+                "sign in again (aws sso login, or aws configure). If they are right, the region is not turned on.",
             ) from error
         return Ready(f"{identity['Arn']} in {sts.meta.region_name}")
 
