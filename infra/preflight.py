@@ -5,6 +5,7 @@ It reads only. What it may not read for lack of rights it reports as not checked
 
 import os
 import re
+import shlex
 import sys
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
@@ -104,7 +105,12 @@ class Preflight:
                 "separate the sites by commas alone, as in ORIGINS=https://shop.example,https://www.shop.example.",
             )
         section = self._section["deploy"]["parameters"].get("parameter_overrides", "")
-        words = f"{section} {f'AllowedOrigins={self.origins}' if self.origins else ''} {self.parameters}".split()
+        sites = f"AllowedOrigins={self.origins}" if self.origins else ""
+        try:
+            # In quotes, as `sam deploy --guided` writes them into samconfig.toml.
+            words = shlex.split(f"{section} {sites} {self.parameters}")
+        except ValueError:
+            raise NotReady("PARAMETERS has a quotation mark without its other", "write Name=value pairs.") from None
         for word in words:
             if "=" not in word:
                 raise NotReady(

@@ -282,6 +282,7 @@ def test_a_network_that_is_down_is_not_taken_for_missing_rights(capsys) -> None:
         ("https://shop.example", "ProviderTimeout=21", "ProviderTimeout is '21': it must be a number from 2 to 20."),
         ("https://shop.example", "Observability=yes", "must be one of false, true"),
         ("https://shop.example", "MaxAmont=5", "there is no parameter MaxAmont"),
+        ("https://shop.example", 'AlarmEmail="a', "a quotation mark without its other"),
         ("https://shop.example", "MaxAmount 5", "PARAMETERS has 'MaxAmount', which is no Name=value"),
         ("https://" + "a" * 2000, "", "characters at most"),
     ],
@@ -293,6 +294,11 @@ def test_parameters_that_cloudformation_would_refuse_are_refused_offline(origins
     with pytest.raises(NotReady) as reason:
         Preflight("prod", origins, parameters, nobody).parameters_are_within_their_limits()
     assert sentence in str(reason.value)
+
+
+def test_parameters_are_understood_as_sam_deploy_guided_writes_them() -> None:
+    parameters = 'MaxAmount="5" AlarmEmail=""'
+    assert Preflight("default", "", parameters, lambda _: None).given() == {"MaxAmount": "5", "AlarmEmail": ""}
 
 
 def test_the_defaults_of_all_parameters_are_within_their_limits() -> None:
