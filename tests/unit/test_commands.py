@@ -69,3 +69,20 @@ def test_a_folder_with_an_umlaut_is_not_refused(tmp_path) -> None:
 def test_the_region_may_be_named_as_other_tools_take_it() -> None:
     printed = run("make", "--dry-run", "--print-data-base", "AWS_REGION=eu-west-1", "help").stdout
     assert "AWS_DEFAULT_REGION := eu-west-1" in printed
+
+
+def test_a_deployment_from_github_names_its_role_and_its_bucket_and_one_from_a_machine_neither() -> None:
+    command = ["make", "--dry-run", "deploy", "ENV=prod", "ORIGINS=none"]
+    assert "--role-arn" not in run(*command).stdout
+    assert "--s3-bucket" not in run(*command).stdout
+    printed = run(*command, "ROLE=arn:aws:iam::123456789012:role/x", "BUCKET=artifacts").stdout
+    # SAM takes no bucket while samconfig.toml has it find one.
+    assert '--role-arn "arn:aws:iam::123456789012:role/x" --no-resolve-s3 --s3-bucket "artifacts"' in printed
+
+
+def test_a_build_in_a_container_stops_with_what_to_do(tmp_path) -> None:
+    # As `sam build --use-container` sees it: the folder of the functions alone.
+    shutil.copytree(ROOT / "functions", tmp_path / "functions", ignore=shutil.ignore_patterns("__pycache__"))
+    stopped = run("make", "--silent", "build-CreateInvoiceFunction", cwd=tmp_path / "functions")
+    assert stopped.returncode == 2
+    assert "run make build, or sam build" in stopped.stderr
