@@ -18,13 +18,13 @@ from invoicing.contract.requests import InvoiceRequest
 from invoicing.observability import AMOUNT_ASKED, ERROR_RAISED, NAMESPACE, log_created, metrics, order_in_log
 from tests.support import ROOT
 from tests.support.events import http_event, lambda_context
+from tests.support.metric_math import evaluate
 from tests.support.metrics import Metric, emitted
 from tests.support.templates import read_template
 
 OBSERVABILITY = read_template(ROOT / "infra" / "observability.yaml")
 OBSERVED = OBSERVABILITY["Resources"]
 STACK = read_template(ROOT / "template.yaml")["Resources"]
-FUNCTIONS = [name for name, resource in STACK.items() if resource["Type"] == "AWS::Serverless::Function"]
 
 
 def alarms(resources: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -280,26 +280,6 @@ def test_silence_is_no_alarm_and_no_alarm_is_on_what_callers_do_wrong(resources)
             # The last period is often without data yet: filled, and the only one, it would always be well.
             assert alarm["DatapointsToAlarm"] < alarm["EvaluationPeriods"], name
         assert not of_callers & {metric["MetricName"] for metric in metrics_of(alarm)}, name
-
-
-# CloudWatch's metric math, as far as it is used, in Python.
-MATH = {"FILL": lambda value, other: other if value is None else value, "IF": lambda test, yes, no: yes if test else no}
-
-
-def evaluate(alarm: dict[str, Any], **values: float | None) -> bool:
-    """Whether the alarm is on in a period with these values; a metric not named has none."""
-    queries = {query["Id"]: query for query in alarm["Metrics"]}
-    shown = [name for name, query in queries.items() if query.get("ReturnData", True)]
-    assert len(shown) == 1
-
-    def value(name: str) -> Any:
-        if "Expression" not in queries[name]:
-            return values.get(name)
-        expression = queries[name]["Expression"].replace(" AND ", " and ")
-        used = set(re.findall(r"\b[a-z]+\b", expression)) & queries.keys()
-        return eval(expression, {**MATH, **{other: value(other) for other in used}})
-
-    return value(shown[0]) >= alarm["Threshold"]
 
 
 @pytest.mark.parametrize(
