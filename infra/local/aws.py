@@ -6,13 +6,11 @@ import tempfile
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import Any
 
 import urllib3
 
-from infra.local.loopback import LoopbackServer
+from infra.local.loopback import LoopbackServer, QuietHandler
 
 _PYTHON = Path(__file__).resolve().parents[2] / ".venv-local" / "bin" / "python"
 # A minute: moto imports much, and the machine may be busy.
@@ -178,23 +176,13 @@ class Gate:
         return response.status, response.data
 
 
-class _GateHandler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-
-    def log_message(self, *_: Any) -> None:
-        """Says nothing."""
-
+class _GateHandler(QuietHandler):
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        body = self.read_body()
         gate: Gate = self.server.owner
         reply = gate._answer(self.path, dict(self.headers), body)
         if reply is None:
             self.close_connection = True
             return
-        status, answer = reply
-        self.send_response(status)
-        self.send_header("Content-Type", "application/x-amz-json-1.0")
-        self.send_header("Content-Length", str(len(answer)))
-        self.end_headers()
-        self.wfile.write(answer)
+        status, content = reply
+        self.answer(status, content, Content_Type="application/x-amz-json-1.0")

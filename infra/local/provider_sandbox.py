@@ -38,11 +38,10 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from html import escape
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from infra.local.loopback import LoopbackServer
+from infra.local.loopback import LoopbackServer, QuietHandler
 from infra.local.provider_dialects import STATUSES, V1, V2, Answer, Dialect, Shop
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
@@ -188,19 +187,13 @@ class Sandbox:
             return self._shop.find(invoice_id)
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-
+class _Handler(QuietHandler):
     @property
     def sandbox(self) -> Sandbox:
         return self.server.owner
 
-    def log_message(self, *_: Any) -> None:
-        """Says nothing: ``Sandbox.report`` has it all."""
-
     def do_POST(self) -> None:
-        text = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode(errors="replace")
+        text = self.read_body().decode(errors="replace")
         dialect, call = self.sandbox._routes.get(("POST", urlsplit(self.path).path), (None, ""))
         if dialect is None:
             self._reply(404, {"message": "Not Found"})

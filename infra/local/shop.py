@@ -1,11 +1,9 @@
 """The demo shop: ``examples/static-site`` as a static host serves it, from an origin of its own."""
 
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
-from infra.local.loopback import LoopbackServer
+from infra.local.loopback import LoopbackServer, QuietHandler
 
 _FOLDER = Path(__file__).resolve().parents[2] / "examples" / "static-site"
 _CONTENT_TYPES = {
@@ -58,13 +56,7 @@ class Shop:
         return _CONTENT_TYPES[file.suffix], content
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-
-    def log_message(self, *_: Any) -> None:
-        """Says nothing."""
-
+class _Handler(QuietHandler):
     def do_GET(self) -> None:
         shop: Shop = self.server.owner
         found = shop.read(urlsplit(self.path).path)

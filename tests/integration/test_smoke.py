@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 import trustme
 
-from infra.local.loopback import LoopbackServer, reserve_port
+from infra.local.loopback import LoopbackServer, QuietHandler, reserve_port
 from tests.integration.conftest import API_KEY, ROOT, SITE
 
 
@@ -124,17 +124,11 @@ def test_a_certificate_that_nobody_vouches_for_is_not_trusted() -> None:
     [(["A", "B"], "two invoices under one key"), (["A", "A"], "lacks Idempotent-Replayed: true")],
 )
 def test_a_key_that_keeps_no_invoice_is_found_out(invoice_ids, complaint) -> None:
-    class Forgetful(BaseHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            """Says nothing."""
-
+    class Forgetful(QuietHandler):
         def do_POST(self) -> None:
+            self.read_body()
             is_key = "Idempotency-Key" in self.headers
-            body = json.dumps({"invoice_id": invoice_ids.pop(0)} if is_key else {}).encode()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            self.answer(200, json.dumps({"invoice_id": invoice_ids.pop(0)} if is_key else {}).encode())
 
     server = LoopbackServer(0, Forgetful, None)
     status, output = smoke(f"{server.url}/v1/invoice/create", origin="*", create="1")
