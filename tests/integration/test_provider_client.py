@@ -238,3 +238,31 @@ def test_a_peer_that_accepts_nobody_is_given_up(monkeypatch) -> None:
         assert time.monotonic() - started_s < 1.5
         for peer in waiting:
             peer.close()
+
+
+def test_the_time_that_a_call_held_the_sandbox_is_that_of_its_attempts_without_the_waits(client_of, serve) -> None:
+    def unavailable_first(number: int, read: Callable[[], bytes], write: Callable[[bytes], None]) -> None:
+        read()
+        write(b"HTTP/1.1 503 x\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n" if number == 1 else answer("B"))
+
+    client = client_of(serve(unavailable_first))
+    started_s = time.monotonic()
+    assert create(client).invoice_id == "B"
+    assert time.monotonic() - started_s > 1
+    assert client.held_s < 0.9
+    assert client.answered
+
+
+def test_a_call_whose_last_attempt_brings_no_answer_was_not_answered(client_of, serve) -> None:
+    def unavailable_then_silent(number: int, read: Callable[[], bytes], write: Callable[[bytes], None]) -> None:
+        read()
+        if number == 1:
+            write(b"HTTP/1.1 503 x\r\nContent-Length: 0\r\n\r\n")
+        else:
+            read()  # nothing more comes until the client hangs up
+
+    client = client_of(serve(unavailable_then_silent))
+    with pytest.raises(OutcomeUnknown):
+        create(client, within_s=2.0)
+    assert not client.answered
+    assert client.held_s > 1
