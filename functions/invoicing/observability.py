@@ -27,10 +27,12 @@ metrics = Metrics(namespace=NAMESPACE)
 
 # Each error is also counted, under the name of its class.
 INVOICE_CREATED = "InvoiceCreated"
+TEST_INVOICE_CREATED = "TestInvoiceCreated"
 INVOICE_REPLAYED = "InvoiceReplayed"
 RECORD_LOST = "RecordLost"
 KEY_NOT_RELEASED = "KeyNotReleased"
 IMPATIENT = "Impatient"  # each request that had only the short time for CryptoCloud
+PROVIDER_MOVED = "ProviderMoved"
 PROVIDER_LATENCY = "ProviderLatency"
 SECRET_REFRESH_FAILED = "SecretRefreshFailed"  # noqa: S105 - the name of a metric
 AMOUNT_ASKED = "AmountAsked"  # and the currency
