@@ -53,11 +53,11 @@ _IDEMPOTENCY_KEY = {
     "in": "header",
     "required": False,
     "description": (
-        "One for each purchase, and the same one when the purchase is tried again: 1 to 255 visible ASCII characters, "
-        "bare or in double quotes (`\\` before a quote or backslash in them). The same key with another body is "
-        "refused with `idempotency_key_reused`."
+        "One for each purchase, and the same one when the purchase is tried again: 1 to 255 visible ASCII characters "
+        "without a comma, bare or in double quotes (`\\` before a quote or backslash in them). The same key with "
+        "another body is refused with `idempotency_key_reused`."
     ),
-    "schema": {"type": "string", "pattern": r'^(?!""$)([!-~]{1,255}|"([!#-\[\]-~]|\\["\\]){1,255}")$'},
+    "schema": {"type": "string", "pattern": r'^(?!""$)([!-+\--~]{1,255}|"([!#-+\--\[\]-~]|\\["\\]){1,255}")$'},
     "examples": {
         "bare": {"value": "1f0c6e7a-5b1e-4a56-9f0e-0f6c1c0a7d11"},
         "quoted": {"value": '"1f0c6e7a-5b1e-4a56-9f0e-0f6c1c0a7d11"'},

@@ -18,6 +18,10 @@ ROOT = Path(__file__).parents[2]
 # What callers rely on: the file as it was at the last release.
 RELEASED = Path(__file__).with_name("released.yaml")
 
+# Broken on purpose, since what was promised lost money: a key that was sent twice arrived as `k,k`, was taken for
+# another key, and made a second invoice. No caller can rely on that.
+CORRECTED = "POST /v1/invoice/create: header Idempotency-Key: pattern"
+
 Change = Callable[[Any], object]
 
 
@@ -27,6 +31,7 @@ def test_the_file_is_what_the_code_says() -> None:
 
 def test_nothing_that_callers_rely_on_is_broken() -> None:
     broken = breaking_changes(yaml.safe_load(RELEASED.read_text()), DOCUMENT)
+    broken = [change for change in broken if not change.startswith(CORRECTED)]
     assert broken == [], "this breaks callers of the released contract: undo it, or give it a path of its own (/v2/…)"
 
 

@@ -3,6 +3,7 @@
 The tests run it, and ``make docs`` prints it into docs/when-something-fails.md.
 """
 
+import functools
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -27,6 +28,21 @@ def _provider(fault: str, **arguments: Any) -> Callable[[Stack], None]:
 
 def _tell(path: str, **arguments: Any) -> Callable[[Stack], None]:
     return lambda stack: stack.tell(path, **arguments)
+
+
+def _table(operation: str, *fates: str, provider: int | None = None) -> Callable[[Stack], None]:
+    """The table's fates of the next requests for an operation, one each; and a status that the provider answers."""
+
+    def arrange(stack: Stack) -> None:
+        if provider:
+            stack.misbehave("status", value=provider)
+        for fate in fates:
+            stack.tell("/table/fail", operation=operation, error=fate)
+
+    return arrange
+
+
+_claim, _update = functools.partial(_table, "PutItem"), functools.partial(_table, "UpdateItem")
 
 
 def _stale_connection(stack: Stack) -> None:
@@ -75,6 +91,7 @@ class Fault:
 
 
 FREE, KEPT, HELD = "free", "stands for this invoice", "taken until the Lambda timeout, then free"
+LET_GO = _tell("/table/let_go")
 UNAVAILABLE, UNKNOWN = "provider_unavailable", "outcome_unknown"
 
 FAULTS = [
@@ -122,6 +139,18 @@ FAULTS = [
     Fault("table throttled once", "", 1, KEPT, 1, _tell("/table/fail", operation="PutItem")),
     Fault("table throttled for ever", UNAVAILABLE, 0, FREE, 0, _tell("/table/fail", operation="PutItem", times=2)),
     Fault("table's answer to the claim lost", "", 1, KEPT, 1, _tell("/table/fail", operation="PutItem", error="lost")),
+    Fault("table's answers to the claim lost, twice", UNAVAILABLE, 0, FREE, 0, _claim("lost", "lost")),
+    Fault("claim comes when it was given up", UNAVAILABLE, 0, FREE, 0, _claim("held", "held"), LET_GO),
+    Fault("table refuses the function", "service_not_configured", 0, FREE, 0, _claim("AccessDeniedException")),
+    Fault("table is not there", "service_not_configured", 0, FREE, 0, _claim("ResourceNotFoundException")),
+    Fault("500, and the claim comes once more", UNKNOWN, 1, FREE, 0, _claim("repeated", provider=500), LET_GO),
+    Fault("500, and the release comes late", UNKNOWN, 1, FREE, 0, _update("held", provider=500), LET_GO),
+    Fault("500, and the release comes twice", UNKNOWN, 1, FREE, 0, _update("repeated", provider=500), LET_GO),
+    Fault("500, and the answers to the release lost", UNKNOWN, 1, FREE, 0, _update("lost", "lost", provider=500)),
+    Fault("500, and the release is lost", UNKNOWN, 1, HELD, 0, _update("dropped", "dropped", provider=500)),
+    Fault("table's answer to the completion lost", "", 1, KEPT, 1, _update("lost")),
+    Fault("completion comes twice", "", 1, KEPT, 1, _update("repeated"), LET_GO),
+    Fault("completion comes late", "", 1, KEPT, 1, _update("held", "held"), LET_GO),
     Fault("table fails after the call", "", 1, HELD, 1, _tell("/table/fail", operation="UpdateItem", times=2)),
 ]  # fmt: skip
 

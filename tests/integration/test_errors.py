@@ -80,7 +80,7 @@ def test_a_key_that_is_taken_is_the_same_error_by_both_ways_in(stack, way_in, fr
 def test_a_key_that_is_running_is_the_same_error_by_both_ways_in(stack, way_in, fresh) -> None:
     taken(stack, way_in, fresh, {"amount": 1})
     stack.table.update_item(
-        Key={"id": IdempotencyKey("http" if way_in is Stack.post else "direct", fresh).record_id},
+        Key={"id": IdempotencyKey("http" if way_in is Stack.post else "direct-key", fresh).record_id},
         UpdateExpression="SET #status = :running, in_progress_expiration = :later",
         ExpressionAttributeNames={"#status": "status"},
         ExpressionAttributeValues={":running": "INPROGRESS", ":later": int(time.time() * 1000) + 20_000},

@@ -22,7 +22,7 @@ PROVIDER_FAULTS = [
     *({"fault": fault} for fault in ("refuse", "reset", "close_early", "html", "truncated", "foreign", "no_pay_url")),
     {"fault": "slow", "value": 0.2},
 ]
-TABLE_FAULTS = [{"operation": "PutItem", "times": 2}, {"operation": "DeleteItem", "times": 2}, {"operation": "PutItem"}]
+TABLE_FAULTS = [{"operation": "PutItem", "times": 2}, {"operation": "UpdateItem", "times": 2}, {"operation": "PutItem"}]
 
 
 def test_never_two_invoices_for_one_key_never_an_unhandled_error_never_too_late(start_stack) -> None:

@@ -71,7 +71,7 @@ ALL_FUNCTIONS = [arn for name in FUNCTIONS for arn in (attribute(name), {"Fn::Su
 PERMISSIONS: dict[str, list[tuple[str, Any]]] = {
     "CreateInvoiceRole": [
         ("secretsmanager:GetSecretValue", {"Ref": "ProviderSecret"}),
-        *((f"dynamodb:{action}Item", attribute("IdempotencyTable")) for action in ("Delete", "Get", "Put", "Update")),
+        *((f"dynamodb:{action}Item", attribute("IdempotencyTable")) for action in ("Put", "Update")),
         ("sqs:SendMessage", attribute("FailedEvents")),
         *WITH_KEY,
     ],
