@@ -17,6 +17,9 @@ ENV := default
 ORIGINS :=
 PARAMETERS :=
 CONFIRM :=
+ROLE :=
+BUCKET :=
+CHECK :=
 URL :=
 ORIGIN :=
 CREATE :=
@@ -61,7 +64,7 @@ SOURCES := template.yaml infra/observability.yaml requirements.txt $(RECIPE) $(s
 WITH := MAKE="$(MAKE)" infra/dev/with
 QUIETLY := infra/dev/quietly
 
-.PHONY: help demo run test unit lint format build deploy smoke load lock bench docs openapi screenshot clean on-linux
+.PHONY: help demo run test unit lint format build preflight deploy secret smoke load lock bench docs openapi screenshot clean on-linux
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -90,10 +93,17 @@ build: ## Build the artifact for Lambda with sam build
 	@echo "Built .aws-sam/build. Next: make deploy ORIGINS=https://shop.example"
 
 deploy: ## Build and deploy: make deploy ORIGINS=https://shop.example [PARAMETERS="MaxAmount=500"] [ENV=prod] [CONFIRM=no]
-	@$(WITH) $(LOCAL)/ready -- $(LOCAL)/bin/python -m infra.dev.before_deploy "$(ENV)" "$(ORIGINS)" "$(PARAMETERS)"
+	@$(WITH) $(LOCAL)/ready -- $(LOCAL)/bin/python -m infra.preflight "$(ENV)" "$(ORIGINS)" "$(PARAMETERS)"
 	@$(MAKE) --no-print-directory build
 	@$(SAM) deploy --config-env $(ENV) $(if $(filter no,$(CONFIRM)),--no-confirm-changeset) \
+		$(if $(ROLE),--role-arn "$(ROLE)") $(if $(BUCKET),--no-resolve-s3 --s3-bucket "$(BUCKET)") \
 		$(if $(ORIGINS)$(PARAMETERS),--parameter-overrides "$(SECTION_PARAMETERS) $(if $(ORIGINS),AllowedOrigins=$(ORIGINS)) $(PARAMETERS)")
+
+preflight: ## Check whether a deployment can work: make preflight ENV=prod ORIGINS=https://shop.example [PARAMETERS=…]
+	@$(WITH) $(LOCAL)/ready -- $(LOCAL)/bin/python -m infra.preflight "$(ENV)" "$(ORIGINS)" "$(PARAMETERS)"
+
+secret: ## Put key, shop and secret key into the stack's secret: make secret ENV=prod; CHECK=1 asks whether they are right
+	@PYTHONPATH=functions $(WITH) $(DEV)/ready -- $(DEV)/bin/python -m infra.secret "$(ENV)" "$(CHECK)"
 
 smoke: ## Check a deployed stack: make smoke URL=https://… [ORIGIN=https://shop.example] [CREATE=1 [AMOUNT=5]]
 	@$(firstword $(wildcard $(LOCAL)/bin/python $(DEV)/bin/python) python3) -m infra.smoke "$(URL)" \

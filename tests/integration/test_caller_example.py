@@ -238,7 +238,11 @@ class StateMachine:
         )
 
     def run(self, request: dict[str, Any]) -> dict[str, Any]:
-        definition = DEFINITION.read_text().replace("${InvoiceFunctionAliasArn}", "CreateInvoiceFunction:live")
+        definition = (
+            DEFINITION.read_text()
+            .replace("${InvoiceFunctionAliasArn}", "CreateInvoiceFunction:live")
+            .replace("${Partition}", "aws")
+        )
         job = {"definition": definition, "input": {"invoice": request, "cart": "kept"}}
         self.process.stdin.write(json.dumps(job) + "\n")
         self.process.stdin.flush()
@@ -413,7 +417,7 @@ def test_the_readmes_snippet_runs_as_it_stands(stack, fresh, monkeypatch) -> Non
 
 
 def lint(definition: dict[str, Any], path: Path) -> str:
-    text = json.dumps(definition).replace("${InvoiceFunctionAliasArn}", "any")
+    text = json.dumps(definition).replace("${InvoiceFunctionAliasArn}", "any").replace("${Partition}", "aws")
     properties = {"RoleArn": "arn:aws:iam::123456789012:role/any", "DefinitionString": text}
     machine = {"Type": "AWS::StepFunctions::StateMachine", "Properties": properties}
     path.write_text(json.dumps({"Resources": {"Machine": machine}}))

@@ -89,7 +89,7 @@ class Stack:
 
         SAM CLI's gateway cannot: it answers such a body with 502 by itself.
         """
-        event = http_event(body, path=path, headers={"origin": SITE})
+        event = http_event(body, path=path, origin=SITE)
         reply = self.invoke(event).payload
         return Answer(json.loads(reply["body"]), reply["statusCode"], reply["headers"])
 
