@@ -1,5 +1,7 @@
 """The commands of the Makefile say in a sentence what is missing, and end nothing that runs."""
 
+import fcntl
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -48,6 +50,21 @@ def test_clean_removes_nothing_while_a_command_runs(tmp_path) -> None:
     assert kept.exists()
     assert run(TOOLS / "clean", ".aws-sam", cwd=tmp_path).returncode == 0
     assert not kept.exists()
+
+
+def test_of_two_commands_the_second_waits_until_the_first_has_installed(tmp_path) -> None:
+    (tmp_path / "Makefile").write_text("ready:\n\t@echo installed\n")
+    lock = tmp_path / ".aws-sam" / "installing"
+    lock.parent.mkdir()
+    command = [TOOLS / "with", "ready", "--", "echo", "done"]
+    with lock.open("a") as first:
+        fcntl.flock(first, fcntl.LOCK_EX)
+        environment = {**os.environ, "MAKE": "make"}
+        with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True) as second:
+            assert second.stdout.readline().startswith("Waiting for another command")
+            fcntl.flock(first, fcntl.LOCK_UN)
+            assert second.stdout.read() == "installed\ndone\n"
+    assert second.returncode == 0
 
 
 @pytest.mark.parametrize("name", ["a b", "c#", "it's", 'say"', "p$q", "p%q", "k:l", "a&b", "(a)"])
