@@ -1,11 +1,6 @@
 """Version 1 of CryptoCloud's API: ``POST /v1/invoice/create``, as the provider's page has it."""
 
-from invoicing.contract.errors import (
-    InvoiceRejected,
-    OutcomeUnknown,
-    ProviderCredentialsRejected,
-    ProviderUnavailable,
-)
+from invoicing.contract.errors import InvoiceRejected, OutcomeUnknown
 from invoicing.contract.exact_json import encode_json_object
 from invoicing.contract.invoice import Invoice
 from invoicing.contract.requests import InvoiceRequest
@@ -15,10 +10,10 @@ from invoicing.provider.outcomes import (
     Reply,
     amount_or_none,
     code_or_none,
+    error_of,
     is_invoice_id,
     is_link,
     object_in,
-    retry_after_s,
 )
 
 
@@ -47,14 +42,7 @@ def judge(reply: Reply) -> Invoice:
             return _invoice_in(reply)
         case 400:
             raise InvoiceRejected("provider answered 400", answered=True)
-        case 401:
-            raise ProviderCredentialsRejected("provider answered 401", answered=True)
-        case 406 | 429 | 503:
-            raise ProviderUnavailable(
-                f"provider answered {reply.status}", retry_after_s=retry_after_s(reply.retry_after)
-            )
-    # A redirect or a 4xx is about this request, and anybody can send one that gets it.
-    raise OutcomeUnknown(f"provider answered {reply.status}", answered=reply.status < 500)
+    raise error_of(reply)
 
 
 def _invoice_in(reply: Reply) -> Invoice:
@@ -79,4 +67,4 @@ def _create(request: InvoiceRequest, shop_id: str) -> Call[Invoice]:
     return Call("POST", "/v1/invoice/create", encode_request(request, shop_id), judge)
 
 
-V1 = Api(name="v1", create=_create)
+V1 = Api(name="v1", currencies=("USD", "RUB", "EUR", "GBP", "UAH"), create=_create)
