@@ -122,9 +122,11 @@ bench: on-linux ## Measure start-up and requests into docs/benchmarks.md
 docs: ## Print the tested fault matrix and the simulation of patience into docs/
 	@$(WITH) $(DEV)/ready -- $(DEV)/bin/python -m tests.integration.fault_matrix
 	@PYTHONPATH=functions $(DEV)/bin/python -m tests.benchmarks.patience
+	@echo "The tables in docs/ are up to date."
 
 openapi: ## Print the contract into docs/openapi.yaml
 	@PYTHONPATH=functions $(WITH) $(DEV)/ready -- $(DEV)/bin/python -m infra.openapi
+	@echo "docs/openapi.yaml is up to date."
 
 screenshot: on-linux ## Picture the demo shop for docs/
 	@$(WITH) $(DEV)/ready $(STACK) $(CHROMIUM) -- $(DEV)/bin/python -m tests.browser.screenshot
@@ -133,8 +135,7 @@ clean: ## Remove everything that the other commands made
 	@infra/dev/clean $(ENVIRONMENTS) .venv-uv $(dir $(CHROMIUM)) $(LINTER)/node_modules .aws-sam .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 on-linux:
-	@[ "$$(uname -s)" = Linux ] || { \
-		echo "The local stack needs Linux (on Windows: WSL): Lambda's emulator is a Linux program." >&2; exit 1; }
+	@[ "$$(uname -s)" = Linux ] || { echo "The local stack needs Linux (on Windows: WSL), as Lambda's emulator does." >&2; exit 1; }
 
 $(UV): infra/dev/uv.txt
 	@infra/dev/install-uv .venv-uv
@@ -150,16 +151,10 @@ $(LINTER)/node_modules/ready: $(LINTER)/package-lock.json | $(DEV)/ready
 	@infra/dev/install-contract-linter $(LINTER)
 
 $(WHEELS)/ready: requirements.txt | $(LOCAL)/ready
-	@rm -rf $(WHEELS)
-	@$(QUIETLY) $(LOCAL)/bin/python -m pip download --no-deps --require-hashes --requirement $< --dest $(WHEELS) \
-		--platform manylinux2014_$(MACHINE_ARCH:arm64=aarch64) --python-version 3.13 --implementation cp --only-binary :all:
-	@touch $@
+	@infra/dev/download-wheels $(@D) $(MACHINE_ARCH)
 
 $(ARTIFACT): $(SOURCES) $(WHEELS)/ready | $(LOCAL)/ready
-	@echo "Building the functions for this machine ($(MACHINE_ARCH)) ..."
-	@LAMBDA_ARCH=$(MACHINE_ARCH) TEMPLATE_ARCH=$(MACHINE_ARCH) PYTHON="$(CURDIR)/$(LOCAL)/bin/python" \
-		PIP_NO_INDEX=1 PIP_FIND_LINKS="$(CURDIR)/$(WHEELS)" $(QUIETLY) env -u AWS_PROFILE -u AWS_DEFAULT_PROFILE $(SAM) build --build-dir $(@D)
-	@touch $@
+	@infra/dev/build-local-artifact $(@D) $(MACHINE_ARCH)
 
 # What the benchmarks compare with, as `sam build` builds it without a recipe.
 .aws-sam/contestants/Plain/template.yaml: $(SOURCES)

@@ -46,7 +46,7 @@ def show(endpoints: Endpoints) -> None:
 
     seen = urllib3.request("GET", f"{endpoints.control_url}/provider").json()
     _promise(len(seen["calls"]) == len(seen["invoices"]) == 3, "three invoices at the provider, and no call besides")
-    print("\nAll went as promised: 3 invoices at the provider, 1 bad request refused.")
+    print("\nAll went as promised: 3 invoices at the provider, 1 bad request refused. Next: make run")
 
 
 def _post(
