@@ -24,6 +24,10 @@ URL :=
 ORIGIN :=
 CREATE :=
 AMOUNT :=
+SECRET_ARN :=
+YES :=
+PROVIDER_URL :=
+PROVIDER_HOSTS :=
 # Those of the environment's section in samconfig.toml, which SAM does not read when it is given others.
 SECTION_PARAMETERS = $(shell sed -n '/^\[$(ENV)\.deploy/,/^$$/s/^parameter_overrides = "\(.*\)"/\1/p' samconfig.toml)
 $(if $(filter default staging prod,$(ENV)),,$(error ENV is '$(ENV)': set it to default, staging or prod))
@@ -64,7 +68,8 @@ SOURCES := template.yaml infra/observability.yaml requirements.txt $(RECIPE) $(s
 WITH := MAKE="$(MAKE)" infra/dev/with
 QUIETLY := infra/dev/quietly
 
-.PHONY: help demo run test unit lint format build preflight deploy secret smoke load lock bench docs openapi screenshot clean on-linux
+.PHONY: help demo run test unit lint format build preflight deploy secret provider smoke load lock bench docs openapi screenshot \
+	clean on-linux
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -164,3 +169,7 @@ $(ARTIFACT): $(SOURCES) $(WHEELS)/ready | $(LOCAL)/ready
 
 $(CHROMIUM): | $(DEV)/ready
 	@infra/dev/install-chromium $@
+
+provider: ## Ask where your CryptoCloud key works: make provider [SECRET_ARN=…] [PROVIDER_URL=https://…] [YES=api.trybit.com]
+	@$(WITH) $(LOCAL)/ready -- $(LOCAL)/bin/python -m infra.provider_check --secret-arn="$(SECRET_ARN)" --yes="$(YES)" \
+		$(if $(PROVIDER_URL),--configured="$(PROVIDER_URL)") $(addprefix --host=,$(PROVIDER_HOSTS))
