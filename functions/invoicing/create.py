@@ -21,7 +21,7 @@ from invoicing.keys import Delivery, IdempotencyKey, InvoiceRecords
 from invoicing.observability import TEST_INVOICE_CREATED, log_created, logger, metrics, order_in_log
 from invoicing.provider.dialects import chosen_api
 from invoicing.provider.outcomes import Api
-from invoicing.provider.transport import MIN_ATTEMPT_S, Provider
+from invoicing.provider.transport import MIN_ATTEMPT_S, Transport
 
 # Kept back from the time that Lambda leaves: writing the circuit's state, completing the record, answering, flushing
 # logs and metrics.
@@ -46,7 +46,7 @@ class InvoiceService:
         credentials: CredentialStore,
         records: InvoiceRecords,
         circuit: ProviderCircuit,
-        provider: Provider,
+        provider: Transport,
         api: Api,
     ) -> None:
         self._settings = settings
@@ -65,7 +65,7 @@ class InvoiceService:
             CredentialStore(secrets_manager_client(), settings.cryptocloud_secret_arn),
             InvoiceRecords(settings.idempotency_table, table),
             ProviderCircuit(settings.idempotency_table, table),
-            Provider(settings),
+            Transport(settings.cryptocloud_api_url),
             chosen_api(settings.cryptocloud_api, lifetime_minutes=settings.invoice_lifetime, coins=settings.coins),
         )
 
