@@ -88,6 +88,7 @@ const STYLE = `
     border-radius: 50%; }
   @media (prefers-reduced-motion: no-preference) { [aria-busy=true]::before { animation: turn 1s infinite linear; } }
   @keyframes turn { to { rotate: 1turn; } }
+  ::slotted(*) { margin: 0; }
   #amount { unicode-bidi: isolate; white-space: nowrap; }
   #amount:not(:empty)::before { content: "· "; }
   p { margin: .75rem 0 0; }

@@ -21,7 +21,7 @@ _COMMITTED_API, _COMMITTED_PAY = "http://127.0.0.1:3000", "http://127.0.0.1:3002
 
 
 class Shop:
-    """The folder and the button over HTTP, with the pages pointed at this stack and a strict Content-Security-Policy as a header.
+    """The folder and the button over HTTP, pointed at this stack, with a strict Content-Security-Policy as a header.
 
     Args:
         port: 0 takes a free one.

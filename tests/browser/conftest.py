@@ -1,6 +1,7 @@
 """A buyer in real Chromium at the demo shop, which the local stack serves under a strict Content-Security-Policy."""
 
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,6 +9,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, Request, expect, sync_playwright
 
+from tests.browser import engines
+from tests.browser.engine_shop import ENGINES, Shop
+from tests.browser.engines import Tab
+from tests.browser.site import Site
 from tests.integration.conftest import (
     NO_CIRCUIT,
     ROOT,
@@ -174,3 +179,35 @@ def visit(stack: Stack, context: BrowserContext) -> Iterator[Visit]:
     visit.page.goto(stack.endpoints["shop_url"])
     yield visit
     assert failures == []
+
+
+@pytest.fixture(scope="module")
+def open_stack(start_lasting_stack: Callable[..., Stack]) -> Stack:  # noqa: F811
+    """A stack that lets every site in, as a sandboxed frame needs: its origin is ``null``."""
+    return start_lasting_stack(parameters={"AllowedOrigins": "*"}, environment=NO_CIRCUIT)
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def engine(request: pytest.FixtureRequest, browser: Browser) -> Iterator[tuple[str, Tab]]:
+    """One engine after the other, each started once."""
+    start = {"Chromium": lambda: engines.chromium(browser), "Firefox": engines.firefox, "WebKit": engines.webkit}
+    with start[request.param]() as tab:
+        yield request.param, tab
+
+
+@pytest.fixture
+def shop(engine: tuple[str, Tab], open_stack: Stack) -> Iterator[Shop]:
+    """A site of its own in a tab; other tabs are closed at the end."""
+    open_stack.tell("/provider/forget")
+    urls = open_stack.endpoints
+    site = Site(invoice_url=urls["invoice_url"], pay_origin=urls["provider_url"], order=uuid.uuid4().hex)
+    shop = Shop(engine[1], site, open_stack)
+    yield shop
+    for tab in shop.tab.tabs():
+        if tab != shop.first:
+            shop.tab.switch(tab)
+            shop.tab.close()
+    shop.tab.switch(shop.first)
+    shop.tab.leave_frame()
+    shop.tab.open("about:blank")
+    site.server.stop()

@@ -16,11 +16,19 @@ class Site:
     """The site on loopback; as ``localhost`` and as ``127.0.0.1`` it is two origins.
 
     Args:
-        attributes: What every ``<crypto-pay>`` of ``button`` has.
+        invoice_url: Where its buttons send their requests.
+        pay_origin: The origin that pay links have.
+        order: The order of every ``<crypto-pay>`` on it, or the start of its id.
     """
 
-    def __init__(self, attributes: str) -> None:
-        self._attributes = attributes
+    def __init__(self, *, invoice_url: str, pay_origin: str, order: str) -> None:
+        self._attributes = f'endpoint="{invoice_url}" pay-origin="{pay_origin}" amount="19.99" order-id="{order}"'
+        # What the framework's pages have in their places.
+        self._replacements = {
+            b"https://endpoint.invalid": invoice_url.encode(),
+            b"https://pay.invalid": pay_origin.encode(),
+            b"order-of-the-test": order.encode(),
+        }
         self._pages: dict[str, bytes] = {}
         self._folders: dict[str, Path] = {}
         self.replies: list[tuple[int, str, dict[str, str]]] = []
@@ -53,7 +61,10 @@ class Site:
         for start, folder in self._folders.items():
             file = folder / path.removeprefix(start)
             if path.startswith(start) and file.is_file():
-                return _CONTENT_TYPES.get(file.suffix, "application/octet-stream"), file.read_bytes()
+                content = file.read_bytes()
+                for placeholder, value in self._replacements.items():
+                    content = content.replace(placeholder, value)
+                return _CONTENT_TYPES[file.suffix], content
         return None
 
 
