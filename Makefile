@@ -31,12 +31,15 @@ LOCAL := .venv-local
 RUNTIME := .venv-lambda
 # The scanners of `make lint`: one of them pins a hundred packages of its own.
 SCAN := .venv-scan
-# A link to the Chromium that the browser tests drive.
-CHROMIUM := .chromium/chromium
+# Links to the browsers that the browser tests drive.
+BROWSERS := .browsers/ready
+FRAMEWORKS := tests/browser/frameworks
 SAM := $(LOCAL)/bin/sam
 # The linter of docs/openapi.yaml, from npm.
 LINTER := infra/openapi-lint
 REDOCLY := REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true $(DEV)/bin/node $(LINTER)/node_modules/@redocly/cli/bin/cli.js
+# With the system's certificates too, as pip has them: a company's proxy may have one of its own.
+NPM_CI := PATH="$(abspath $(DEV))/bin:$$PATH" NODE_OPTIONS="--use-system-ca $${NODE_OPTIONS:-}" npm ci --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel error
 # For what needs no account: SAM would look for the user's profile all the same.
 SAM_OFFLINE := env -u AWS_PROFILE -u AWS_DEFAULT_PROFILE $(SAM)
 
@@ -63,7 +66,7 @@ run: on-linux $(LOCAL)/ready $(RUNTIME)/ready $(ARTIFACT) ## Run the local stack
 	@$(LOCAL)/bin/python -m infra.local run $(if $(PORT),--port $(PORT))
 
 .PHONY: test
-test: on-linux $(DEV)/ready $(LOCAL)/ready $(RUNTIME)/ready $(ARTIFACT) $(CHROMIUM) $(BARE) $(WHEELS)/ready ## Run all tests
+test: on-linux $(DEV)/ready $(LOCAL)/ready $(RUNTIME)/ready $(ARTIFACT) $(BROWSERS) $(FRAMEWORKS)/node_modules/ready $(BARE) $(WHEELS)/ready ## Run all tests
 	@$(DEV)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 .PHONY: lint
@@ -127,12 +130,12 @@ openapi: $(DEV)/ready ## Print the contract into docs/openapi.yaml
 	@PYTHONPATH=functions $(DEV)/bin/python -m infra.openapi
 
 .PHONY: screenshot
-screenshot: on-linux $(DEV)/ready $(LOCAL)/ready $(RUNTIME)/ready $(ARTIFACT) $(CHROMIUM) ## Picture the demo shop for docs/
+screenshot: on-linux $(DEV)/ready $(LOCAL)/ready $(RUNTIME)/ready $(ARTIFACT) $(BROWSERS) ## Picture the demo shop for docs/
 	@$(DEV)/bin/python -m tests.browser.screenshot
 
 .PHONY: clean
 clean: ## Remove everything that the other commands made
-	rm -rf $(DEV) $(LOCAL) $(RUNTIME) $(SCAN) $(dir $(CHROMIUM)) $(LINTER)/node_modules .aws-sam .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(DEV) $(LOCAL) $(RUNTIME) $(SCAN) $(dir $(BROWSERS)) $(FRAMEWORKS)/node_modules $(LINTER)/node_modules .aws-sam .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 .PHONY: on-linux
 on-linux:
@@ -153,8 +156,7 @@ $(SCAN)/ready: infra/scan/requirements.txt
 
 $(LINTER)/node_modules/ready: $(LINTER)/package-lock.json | $(DEV)/ready
 	@echo "Installing the linter of the contract ..."
-	@# The system's certificates too, as pip has them: a company's proxy may have one of its own.
-	@PATH="$(abspath $(DEV))/bin:$$PATH" NODE_OPTIONS="--use-system-ca $${NODE_OPTIONS:-}" npm ci --prefix $(LINTER) --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel error
+	@$(NPM_CI) --prefix $(LINTER)
 	@touch $@
 
 $(ARTIFACT): $(SOURCES) | $(LOCAL)/ready
@@ -181,26 +183,15 @@ $(WHEELS)/ready: requirements.txt | $(LOCAL)/ready
 		--build-dir $(dir $@) --parameter-overrides Architecture=$(MACHINE_ARCH) > $(BUILD_LOG) 2>&1 || { cat $(BUILD_LOG) >&2; exit 1; }
 	@touch $@
 
-# Debian's own Chromium on Debian, where root installs it; elsewhere the one that Playwright downloads into the project.
-$(CHROMIUM): | $(DEV)/ready
-	@mkdir -p $(dir $@)
-	@export PLAYWRIGHT_BROWSERS_PATH="$(abspath $(dir $@))"; \
-	executable=; \
-	if grep -qx ID=debian /etc/os-release; then \
-		if ! command -v chromium > /dev/null && [ "$$(id -u)" = 0 ]; then \
-			echo "Installing Debian's chromium ..."; \
-			apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
-				apt-get install -qq -y --no-install-recommends chromium > /dev/null || true; \
-		fi; \
-		executable="$$(command -v chromium || true)"; \
-	fi; \
-	if [ -z "$$executable" ]; then \
-		echo "Downloading Playwright's Chromium ..."; \
-		$(DEV)/bin/playwright install $$([ "$$(id -u)" != 0 ] || echo --with-deps) --no-shell chromium > /dev/null && \
-			executable="$$($(DEV)/bin/python -c 'from playwright.sync_api import sync_playwright as start; p = start().start(); print(p.chromium.executable_path); p.stop()')" || { \
-			echo "The browser tests need Chromium, and it could not be installed: install Debian's package \"chromium\", or connect to the internet, and run the command again." >&2; exit 1; }; \
-	fi; \
-	ln -sfn "$$executable" $@
+# Chromium, Firefox ESR and WebKitGTK for the browser tests; the script says what it installs.
+$(BROWSERS): infra/dev/browsers.sh | $(DEV)/ready
+	@infra/dev/browsers.sh $(DEV) $(dir $@)
+
+# The frameworks that the button is built with in the tests, and axe-core.
+$(FRAMEWORKS)/node_modules/ready: $(FRAMEWORKS)/package-lock.json | $(DEV)/ready
+	@echo "Installing the frameworks of the browser tests ..."
+	@$(NPM_CI) --prefix $(FRAMEWORKS)
+	@touch $@
 
 # Makes the virtual environment $(1) from the lock files $(2). As root on Debian it installs Python 3.13 itself, if
 # Debian has it and nobody named another one.

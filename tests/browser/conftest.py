@@ -11,17 +11,15 @@ from playwright.sync_api import Browser, BrowserContext, Locator, Page, Request,
 
 from tests.browser import engines
 from tests.browser.engine_shop import ENGINES, Shop
-from tests.browser.engines import Tab
+from tests.browser.engines import CHROMIUM, Tab
 from tests.browser.site import Site
 from tests.integration.conftest import (
     NO_CIRCUIT,
-    ROOT,
     Stack,
     pytest_runtest_setup,  # noqa: F401 - the hook and the fixture are found by their names in this module
     start_lasting_stack,  # noqa: F401
 )
 
-CHROMIUM = ROOT / ".chromium" / "chromium"
 PROVIDER_TIMEOUT_S = 6
 # Generous: a loaded machine is slow, and nothing waits so long unless it is broken.
 PATIENCE_S = 20
@@ -136,7 +134,7 @@ class Visit:
 def browser() -> Iterator[Browser]:
     """One Chromium for all tests here; it ends with them, for its event loop is in the way of others."""
     if not CHROMIUM.exists():
-        pytest.fail("The browser tests need Chromium: `make test` installs it, `make .chromium/chromium` alone too.")
+        pytest.fail("The browser tests need browsers: `make test` installs them, `make .browsers/ready` alone too.")
     with sync_playwright() as playwright:
         arguments = ["--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-component-update"]
         # Playwright turns off what makes the back button bring back a page as it was.
@@ -188,9 +186,15 @@ def open_stack(start_lasting_stack: Callable[..., Stack]) -> Stack:  # noqa: F81
 
 
 @pytest.fixture(scope="module", params=ENGINES)
-def engine(request: pytest.FixtureRequest, browser: Browser) -> Iterator[tuple[str, Tab]]:
+def engine(
+    request: pytest.FixtureRequest, browser: Browser, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[str, Tab]]:
     """One engine after the other, each started once."""
-    start = {"Chromium": lambda: engines.chromium(browser), "Firefox": engines.firefox, "WebKit": engines.webkit}
+    start = {
+        "Chromium": lambda: engines.chromium(browser),
+        "Firefox": lambda: engines.firefox(tmp_path_factory.mktemp("firefox")),
+        "WebKit": engines.webkit,
+    }
     with start[request.param]() as tab:
         yield request.param, tab
 

@@ -1,7 +1,7 @@
 """A tab in each of three engines, through one small interface: what a scenario does in all of them, it says once.
 
-Playwright drives Chromium as in the other tests, Mozilla's own Marionette client drives Firefox (Playwright cannot drive
-Firefox ESR, and Debian has no geckodriver), and WebDriver drives WebKitGTK, under a display of its own.
+Playwright drives Chromium as in the other tests, Mozilla's own Marionette client Firefox (Playwright cannot drive
+its ESR, and Debian has no geckodriver), and WebDriver drives WebKitGTK, under a display of its own.
 """
 
 import contextlib
@@ -18,12 +18,14 @@ from playwright.sync_api import Browser, BrowserContext, Frame, Page
 from playwright.sync_api import Error as PlaywrightError
 from selenium import webdriver
 
+from tests.integration.conftest import ROOT
+
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # of distro, which it imports
     from marionette_driver.marionette import Marionette
 
-FIREFOX = Path("/usr/bin/firefox-esr")
-WEBKIT_DRIVER = Path("/usr/bin/WebKitWebDriver")
+BROWSERS = ROOT / ".browsers"  # links that infra/dev/browsers.sh makes
+CHROMIUM, FIREFOX, WEBKIT_DRIVER = BROWSERS / "chromium", BROWSERS / "firefox", BROWSERS / "webkit-driver"
 PATIENCE_S = 20
 # Keys as WebDriver writes them: https://www.w3.org/TR/webdriver2/#keyboard-actions
 TAB, ENTER, SPACE = "\ue004", "\ue007", "\ue00d"
@@ -228,11 +230,15 @@ def chromium(browser: Browser) -> Iterator[Tab]:
 
 
 @contextlib.contextmanager
-def firefox() -> Iterator[Tab]:
-    """Starts Firefox."""
+def firefox(logs: Path) -> Iterator[Tab]:
+    """Starts Firefox.
+
+    Args:
+        logs: A folder for its log. Never ``os.devnull``: Marionette deletes the file first.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)  # of the sockets with which it looks whether Firefox is there
-        marionette = Marionette(bin=str(FIREFOX), headless=True, port=0, gecko_log=os.devnull)
+        marionette = Marionette(bin=str(FIREFOX.resolve()), headless=True, port=0, gecko_log=str(logs))
         marionette.start_session()
     try:
         yield FirefoxTab(marionette)

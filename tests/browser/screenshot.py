@@ -5,7 +5,7 @@ import subprocess
 
 from playwright.sync_api import sync_playwright
 
-from tests.browser.conftest import CHROMIUM
+from tests.browser.engines import CHROMIUM
 from tests.integration.conftest import ROOT
 
 PICTURE = ROOT / "docs" / "demo-shop.png"
