@@ -1,5 +1,5 @@
 // <crypto-pay>: a button that creates a CryptoCloud invoice and takes the buyer to its pay page.
-// How to use it: README.md beside this file. MIT License.
+// README.md beside this file says how to use it. MIT License.
 
 const PAY_ORIGINS = "https://pay.cryptocloud.plus https://pay.trybit.com";
 const KEY_LIFETIME_MS = 30 * 60_000;
@@ -21,10 +21,7 @@ const TEXTS = {
     busy: "Preparing your payment…",
     again: "Try again",
     continue: "Continue to payment",
-    ready: "The payment page is ready.",
-    invoice_in_progress: "The payment is still being prepared. Please try again in a moment.",
     unavailable: "The payment service is not available right now. Nothing was charged. Please try again in a moment.",
-    outcome_unknown: "The payment service gave no clear answer. Nothing was charged. Please try again.",
     network_error: "The payment service could not be reached. Please check your connection and try again.",
     shop: "The payment could not be started. Nothing was charged. Please contact the shop.",
   },
@@ -34,10 +31,7 @@ const TEXTS = {
     busy: "Preparando o pagamento…",
     again: "Tentar novamente",
     continue: "Continuar para o pagamento",
-    ready: "A página de pagamento está pronta.",
-    invoice_in_progress: "O pagamento ainda está sendo preparado. Tente novamente em instantes.",
     unavailable: "O serviço de pagamento não está disponível agora. Nada foi cobrado. Tente novamente em instantes.",
-    outcome_unknown: "O serviço de pagamento não deu uma resposta clara. Nada foi cobrado. Tente novamente.",
     network_error: "Não foi possível acessar o serviço de pagamento. Verifique sua conexão e tente novamente.",
     shop: "Não foi possível iniciar o pagamento. Nada foi cobrado. Entre em contato com a loja.",
   },
@@ -47,10 +41,7 @@ const TEXTS = {
     busy: "Preparando el pago…",
     again: "Intentar de nuevo",
     continue: "Continuar al pago",
-    ready: "La página de pago está lista.",
-    invoice_in_progress: "El pago aún se está preparando. Inténtelo de nuevo en un momento.",
     unavailable: "El servicio de pago no está disponible ahora. No se cobró nada. Inténtelo de nuevo en un momento.",
-    outcome_unknown: "El servicio de pago no dio una respuesta clara. No se cobró nada. Inténtelo de nuevo.",
     network_error: "No se pudo conectar con el servicio de pago. Compruebe su conexión e inténtelo de nuevo.",
     shop: "No se pudo iniciar el pago. No se cobró nada. Póngase en contacto con la tienda.",
   },
@@ -60,10 +51,7 @@ const TEXTS = {
     busy: "Готовим оплату…",
     again: "Попробовать снова",
     continue: "Перейти к оплате",
-    ready: "Страница оплаты готова.",
-    invoice_in_progress: "Платёж ещё готовится. Попробуйте снова через минуту.",
     unavailable: "Платёжный сервис сейчас недоступен. Деньги не списаны. Попробуйте снова через минуту.",
-    outcome_unknown: "Платёжный сервис не дал чёткого ответа. Деньги не списаны. Попробуйте снова.",
     network_error: "Не удалось связаться с платёжным сервисом. Проверьте подключение и попробуйте снова.",
     shop: "Не удалось начать оплату. Деньги не списаны. Обратитесь в магазин.",
   },
@@ -117,36 +105,24 @@ const create = (tag, attributes, ...children) => {
   return element;
 };
 
-const memory = new Map(); // where sessionStorage is refused or full
+const memory = {};
 
-const read = (name) => {
+const stored = (name, value) => {
   try {
-    return sessionStorage.getItem(name) ?? memory.get(name);
-  } catch {
-    return memory.get(name);
-  }
-};
-
-const write = (name, value) => {
-  try {
+    if (value === undefined) return memory[name] ?? sessionStorage.getItem(name);
+    memory[name] = value;
     sessionStorage.setItem(name, value);
-  } catch {
-    memory.set(name, value);
-  }
+    delete memory[name];
+  } catch {} // refused or full
 };
 
-const forget = (name) => {
-  memory.delete(name);
-  try {
-    sessionStorage.removeItem(name);
-  } catch {} // refused
-};
+const forget = (name) => stored(name, "");
 
 const keyOf = (name) => {
-  const [kept, end] = read(name)?.split(" ") ?? [];
+  const [kept, end] = stored(name)?.split(" ") ?? [];
   if (end > Date.now()) return kept;
   const key = crypto.getRandomValues(new Uint32Array(4)).join("-");
-  write(name, `${key} ${Date.now() + KEY_LIFETIME_MS}`);
+  stored(name, `${key} ${Date.now() + KEY_LIFETIME_MS}`);
   return key;
 };
 
@@ -355,7 +331,7 @@ export class CryptoPay extends (globalThis.HTMLElement ?? class {}) {
       this.#stop();
       const focused = this.shadowRoot.activeElement === this.#button;
       this.#link.href = url;
-      this.#show("ready", this.#text("ready"));
+      this.#show("ready", this.#text("continue"));
       if (focused) this.#link.focus();
       try {
         top.location.href = url; // another origin may set this, and call neither assign nor its like
@@ -456,7 +432,9 @@ export class CryptoPay extends (globalThis.HTMLElement ?? class {}) {
 
   #render() {
     const { name, message, retryable } = this.#state;
-    const [busy, failed, ready] = ["busy", "failed", "ready"].map((state) => state === name);
+    const busy = name === "busy";
+    const failed = name === "failed";
+    const ready = name === "ready";
     const label = busy ? "busy" : failed && retryable ? "again" : "pay";
     const content = this.textContent.trim() || this.firstElementChild;
     this.#slotted.hidden = label !== "pay" || !content;
@@ -473,12 +451,10 @@ export class CryptoPay extends (globalThis.HTMLElement ?? class {}) {
     this.#link.hidden = !ready;
     this.#button.setAttribute("aria-busy", busy);
     this.#button.setAttribute("aria-disabled", busy); // disabled would lose the focus
-    this.#button.toggleAttribute("aria-describedby", failed);
-    if (failed) this.#button.setAttribute("aria-describedby", "message");
-    // A picture without a text of its own.
+    this.#button.setAttribute("aria-describedby", failed ? "message" : "");
+    // A picture may have no text of its own.
     const named = this.#slotted.hidden || this.textContent.trim() || this.querySelector("[alt], [aria-label], title");
-    if (named) this.#button.removeAttribute("aria-label");
-    else this.#button.setAttribute("aria-label", this.#text("pay"));
+    this.#button.setAttribute("aria-label", named ? "" : this.#text("pay"));
   }
 
   #price() {

@@ -1,4 +1,4 @@
-"""Pictures the demo shop: ``make screenshot`` for the README, with a folder as argument every width and state to look at."""
+"""Pictures the demo shop: ``make screenshot`` for the README; with a folder as argument, every width and scheme."""
 
 import json
 import subprocess

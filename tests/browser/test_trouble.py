@@ -13,9 +13,7 @@ from tests.browser.conftest import Visit
 
 SHOP = "The payment could not be started. Nothing was charged. Please contact the shop."
 UNAVAILABLE = "The payment service is not available right now. Nothing was charged. Please try again in a moment."
-UNKNOWN = "The payment service gave no clear answer. Nothing was charged. Please try again."
 NETWORK = "The payment service could not be reached. Please check your connection and try again."
-PROGRESS = "The payment is still being prepared. Please try again in a moment."
 LABELS = {SHOP: "Pay with crypto"}  # after all others: Try again
 AT_ONCE = {"Retry-After": "Thu, 01 Jan 2026 00:00:00 GMT"}
 
@@ -38,7 +36,7 @@ ON_THE_STACK = {
     "invoice_rejected": (misbehave("status", value=400), SHOP, 1),
     "provider_credentials_rejected": (misbehave("status", value=401), SHOP, 1),
     "provider_unavailable": (misbehave("status", value=429, retry_after="60", times=2), UNAVAILABLE, 2),
-    "outcome_unknown": (misbehave("html", times=2), UNKNOWN, 2),
+    "outcome_unknown": (misbehave("html", times=2), UNAVAILABLE, 2),
     "network_error": (lambda visit: visit.page.context.set_offline(True), NETWORK, 2),
 }
 # What the stack of these tests cannot be made to answer.
@@ -93,7 +91,7 @@ def test_a_reply_without_an_invoice_is_no_clear_answer(visit) -> None:
     for count in range(1, len(bodies) + 1):
         visit.button.click()
         visit.until(lambda: visit.page.clock.run_for(500) or len(visit.page.evaluate("window.told")) == count)  # noqa: B023
-        expect(visit.message).to_have_text(UNKNOWN)
+        expect(visit.message).to_have_text(UNAVAILABLE)
         assert len(visit.sent) == 2 * count
     assert {event["detail"]["code"] for event in visit.told()} == {"outcome_unknown"}
 
@@ -107,7 +105,7 @@ def test_a_request_without_end_is_given_up_later_than_the_service_answers(visit)
     visit.page.clock.run_for(30_000)
     expect(visit.button).to_have_attribute("aria-busy", "true")
     visit.page.clock.run_for(6_000)
-    expect_failure(visit, "outcome_unknown", UNKNOWN, requests=1)
+    expect_failure(visit, "outcome_unknown", UNAVAILABLE, requests=1)
 
 
 def test_a_page_that_is_no_allowed_origin_reads_of_the_network_and_its_owner_of_cors(visit) -> None:
@@ -165,7 +163,7 @@ def test_the_buyer_reads_of_an_invoice_in_progress_after_thirty_seconds(visit) -
         visit.page.clock.run_for(1_000)
     assert visit.page.evaluate("window.told") == []
     visit.until(lambda: visit.page.clock.run_for(1_000) or visit.page.evaluate("window.told.length"))
-    expect(visit.message).to_have_text(PROGRESS)
+    expect(visit.message).to_have_text(UNAVAILABLE)
     expect(visit.button).to_have_accessible_name("Try again")
 
 
@@ -195,7 +193,7 @@ def test_a_failure_and_try_again_lead_to_the_pay_page_under_the_same_key(visit) 
     expect(visit.button).to_be_focused()
     visit.button.click()
     visit.arrive()
-    assert len(visit.sent) == 2
+    assert len(visit.sent) == 3
     assert len(set(visit.keys)) == 1
 
 
