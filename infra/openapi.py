@@ -3,7 +3,11 @@
 ``make openapi`` runs it. The schemas come from Pydantic, which is what Powertools' parser validates with.
 """
 
+import contextlib
+import importlib
+import io
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +15,7 @@ import yaml
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 
-from invoicing.contract.errors import ERROR_TABLE, FieldError, InvalidRequest, InvoicingError
+from invoicing.contract.errors import FieldError, InvalidRequest, InvoicingError
 from invoicing.contract.invoice import Invoice
 from invoicing.contract.requests import InvoiceRequest
 
@@ -35,7 +39,7 @@ _ABOUT_CREATE = """\
 Sends the request to CryptoCloud with the deployment's API key and shop. Send the buyer to `pay_url` of the reply.
 
 The body has at most 16 KiB. A field that stands in it twice, or that is not listed here, is refused by name; an
-optional field that is `null` counts as left out. An `Authorization` header is ignored.
+optional field that is `null` or `""` counts as left out. An `Authorization` header is ignored.
 
 CryptoCloud creates a new invoice each time it is asked. With an `Idempotency-Key`, every success for that key within 24
 hours is the same invoice. A failure frees the key.
@@ -132,7 +136,8 @@ class _Schemas(GenerateJsonSchema):
 
 def document() -> dict[str, Any]:
     """Returns the OpenAPI document."""
-    statuses = sorted({error.http_status for error in ERROR_TABLE} | _GATEWAY_MESSAGES.keys())
+    errors: Sequence[type[InvoicingError]] = importlib.import_module("create_invoice").ERRORS
+    statuses = sorted({error.http_status for error in errors} | _GATEWAY_MESSAGES.keys())
     return {
         "openapi": "3.1.0",
         "info": {
@@ -170,7 +175,7 @@ def document() -> dict[str, Any]:
                             "application/json": {"schema": _ref("InvoiceRequest"), "examples": _REQUEST_EXAMPLES}
                         },
                     },
-                    "responses": {"200": _success(), **{str(status): _failure(status) for status in statuses}},
+                    "responses": {"200": _success(), **{str(status): _failure(status, errors) for status in statuses}},
                 }
             }
         },
@@ -179,7 +184,7 @@ def document() -> dict[str, Any]:
                 "InvoiceRequest": _request_schema(),
                 "Invoice": _invoice_schema(),
                 "Problem": _problem_schema(),
-                **{_name(error): _error_schema(error) for error in ERROR_TABLE},
+                **{_name(error): _error_schema(error) for error in errors},
                 "GatewayMessage": {
                     "description": "What API Gateway answers by itself.",
                     "type": "object",
@@ -208,8 +213,8 @@ def _success() -> dict[str, Any]:
     }
 
 
-def _failure(status: int) -> dict[str, Any]:
-    errors = [error for error in ERROR_TABLE if error.http_status == status]
+def _failure(status: int, every: Sequence[type[InvoicingError]]) -> dict[str, Any]:
+    errors = [error for error in every if error.http_status == status]
     response: dict[str, Any] = {"description": _DESCRIPTIONS[status], "content": {}}
     if errors:
         waits = ["Retry-After"] if all(error.default_retry_after_s for error in errors) else []
@@ -245,15 +250,16 @@ def _request_schema() -> dict[str, Any]:
     schema = _schema_of(InvoiceRequest)
     for name, rules in schema["properties"].items():
         if name not in schema["required"]:
-            schema["properties"][name] = _or_null(rules)
+            schema["properties"][name] = _or_nothing(rules)
     return schema
 
 
 def _invoice_schema() -> dict[str, Any]:
     schema = _schema_of(Invoice)
     # Invoice.payload() leaves out what is None: nothing is ever null, and what cannot be None is always there.
-    schema["properties"] = {name: _never_null(rules) for name, rules in schema["properties"].items()}
-    schema["required"] = [name for name, field in Invoice.model_fields.items() if field.default is not None]
+    fields = {name: field for name, field in Invoice.model_fields.items() if not field.exclude}
+    schema["properties"] = {name: _never_null(schema["properties"][name]) for name in fields}
+    schema["required"] = [name for name, field in fields.items() if field.default is not None]
     return schema
 
 
@@ -310,11 +316,13 @@ def _schema_of(model: type[BaseModel]) -> dict[str, Any]:
     return {"description": described, **schema}
 
 
-def _or_null(rules: dict[str, Any]) -> dict[str, Any]:
+def _or_nothing(rules: dict[str, Any]) -> dict[str, Any]:
     if {"type": "null"} in rules.get("anyOf", []):
-        return {name: value for name, value in rules.items() if (name, value) != ("default", None)}
+        said = {name: value for name, value in rules.items() if name != "anyOf" and (name, value) != ("default", None)}
+        return {"anyOf": [*rules["anyOf"][:-1], {"const": ""}, {"type": "null"}], **said}
     said = {name: rules[name] for name in ("description", "default") if name in rules}
-    return {"anyOf": [{name: rules[name] for name in rules if name not in said}, {"type": "null"}], **said}
+    branches = [{name: rules[name] for name in rules if name not in said}, {"const": ""}, {"type": "null"}]
+    return {"anyOf": branches, **said}
 
 
 def _never_null(rules: dict[str, Any]) -> dict[str, Any]:
@@ -344,4 +352,7 @@ _Dumper.add_representer(str, _text)
 
 
 if __name__ == "__main__":
-    FILE.write_text(as_yaml())
+    with contextlib.redirect_stdout(io.StringIO()):  # a function logs at its start that it has no settings here
+        text = as_yaml()
+    FILE.write_text(text)
+    print(f"{FILE.relative_to(FILE.parents[1])} is up to date.")

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-# What the function's role may do (template.yaml), and what botocore looks for by itself.
+# What the functions' roles allow (template.yaml; a test compares them), and of DynamoDB what botocore itself looks for.
 OPERATIONS = {
     "dynamodb": {"DeleteItem", "DescribeEndpoints", "GetItem", "PutItem", "UpdateItem"},
     "secretsmanager": {"GetSecretValue"},

@@ -1,18 +1,27 @@
 """One invoice, from a validated request to the payload: the whole flow, readable top to bottom."""
 
 import time
+from urllib.parse import urlsplit
 
 from invoicing.aws import SECRETS_LIMIT_S, TABLE_LIMIT_S, dynamodb_client, secrets_manager_client
 from invoicing.circuit import ProviderCircuit
-from invoicing.contract.errors import FieldError, InvalidRequest, ProviderCredentialsRejected, ProviderUnavailable
+from invoicing.contract.errors import (
+    FieldError,
+    InvalidRequest,
+    PayLinkRefused,
+    ProviderCredentialsRejected,
+    ProviderUnavailable,
+)
 from invoicing.contract.invoice import Invoice
+from invoicing.contract.origins import origin_of
 from invoicing.contract.requests import InvoiceRequest
-from invoicing.contract.settings import Settings
+from invoicing.contract.settings import CreateInvoiceSettings
 from invoicing.credentials import Credentials, CredentialStore
 from invoicing.keys import Delivery, IdempotencyKey, InvoiceRecords
-from invoicing.observability import logger, record_created
+from invoicing.observability import TEST_INVOICE_CREATED, log_created, logger, metrics, order_in_log
+from invoicing.provider.dialects import chosen_api
+from invoicing.provider.outcomes import Api
 from invoicing.provider.transport import MIN_ATTEMPT_S, Provider
-from invoicing.provider.v1 import V1
 
 # Kept back from the time that Lambda leaves: writing the circuit's state, completing the record, answering, flushing
 # logs and metrics.
@@ -28,24 +37,27 @@ class InvoiceService:
         records: The table of idempotency keys.
         circuit: What keeps callers from waiting for a provider that is down.
         provider: CryptoCloud.
+        api: The version of its API to speak.
     """
 
     def __init__(
         self,
-        settings: Settings,
+        settings: CreateInvoiceSettings,
         credentials: CredentialStore,
         records: InvoiceRecords,
         circuit: ProviderCircuit,
         provider: Provider,
+        api: Api,
     ) -> None:
         self._settings = settings
         self._credentials = credentials
         self._records = records
         self._circuit = circuit
         self._provider = provider
+        self._api = api
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> "InvoiceService":
+    def from_settings(cls, settings: CreateInvoiceSettings) -> "InvoiceService":
         """Returns a service with real clients; calls nobody yet."""
         table = dynamodb_client()
         return cls(
@@ -53,7 +65,8 @@ class InvoiceService:
             CredentialStore(secrets_manager_client(), settings.cryptocloud_secret_arn),
             InvoiceRecords(settings.idempotency_table, table),
             ProviderCircuit(settings.idempotency_table, table),
-            Provider(settings, V1),
+            Provider(settings),
+            chosen_api(settings.cryptocloud_api, lifetime_minutes=settings.invoice_lifetime, coins=settings.coins),
         )
 
     def read_secret(self) -> None:
@@ -76,16 +89,25 @@ class InvoiceService:
             InvoicingError: One of ``errors.ERROR_TABLE``.
         """
         # On every line of this request from here on: enough to find an order and its key's record by hand.
-        logger.append_keys(order_id=_without_email(request.order_id), idempotency_record=key.record_id if key else None)
-        self._check_amount(request)
-        if key is None:
-            return Delivery(self._create(request, lambda_deadline_s), replayed=False)
-        return self._records.deliver_once(
-            key,
-            request,
-            lambda: self._create(request, lambda_deadline_s),
-            remaining_s=lambda: lambda_deadline_s - time.monotonic(),
+        logger.append_keys(
+            order_id=order_in_log(request.order_id),
+            idempotency_record=key.record_id if key else None,
+            provider_api=self._api.name,
+            provider_host=urlsplit(self._settings.cryptocloud_api_url).hostname,
         )
+        self._check_amount(request)
+        self._check_currency(request)
+        if key is None:
+            delivery = Delivery(self._create(request, lambda_deadline_s), replayed=False)
+        else:
+            delivery = self._records.deliver_once(
+                key,
+                request,
+                lambda: self._create(request, lambda_deadline_s),
+                remaining_s=lambda: lambda_deadline_s - time.monotonic(),
+            )
+        self._check_link(delivery.invoice)
+        return delivery
 
     def _create(self, request: InvoiceRequest, lambda_deadline_s: float) -> Invoice:
         credentials = self._credentials.get()
@@ -104,7 +126,10 @@ class InvoiceService:
                 raise
             invoice = self._call_provider(request, rotated, budget, latest_s)
 
-        record_created(invoice.invoice_id, request.amount, request.currency)
+        if invoice.test_mode:
+            logger.append_keys(test_mode=True)
+            metrics.add_metric(TEST_INVOICE_CREATED, "Count", 1)
+        log_created(invoice.invoice_id, request.amount, request.currency)
         return invoice
 
     def _call_provider(
@@ -118,14 +143,26 @@ class InvoiceService:
         def create() -> Invoice:
             with budget:
                 deadline_s = min(time.monotonic() + budget.left_s, latest_s)
-                return self._provider.create_invoice(request, credentials, deadline_s=deadline_s)
+                call = self._api.create(request, credentials.shop_id)
+                return self._provider.perform(call, credentials, deadline_s=deadline_s)
 
         return self._circuit.call(create)
+
+    def _check_link(self, invoice: Invoice) -> None:
+        # After the key was completed, and at every replay: the invoice exists whatever its link is, so the key keeps it
+        # and delivers it once the owner has allowed the origin. Trying again would only make one more invoice.
+        origin = origin_of(invoice.pay_url)
+        if origin not in self._settings.cryptocloud_pay_origins:
+            raise PayLinkRefused(f"the pay link is of {origin}: allow that origin in PayOrigins, or ask CryptoCloud")
 
     def _check_amount(self, request: InvoiceRequest) -> None:
         low, high = self._settings.min_amount, self._settings.max_amount
         if not low <= request.amount <= high:
             raise InvalidRequest(fields=[FieldError("/amount", f"must be from {low:f} to {high:f}")])
+
+    def _check_currency(self, request: InvoiceRequest) -> None:
+        if request.currency not in self._api.currencies:
+            raise InvalidRequest(fields=[FieldError("/currency", f"must be one of {', '.join(self._api.currencies)}")])
 
 
 class _Budget:
@@ -140,8 +177,3 @@ class _Budget:
 
     def __exit__(self, *_: object) -> None:
         self.left_s -= time.monotonic() - self._started_s
-
-
-def _without_email(order_id: str | None) -> str | None:
-    # Some shops take the buyer's e-mail address for the order id, and those are never logged.
-    return order_id if order_id and "@" not in order_id else None

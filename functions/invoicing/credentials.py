@@ -1,11 +1,13 @@
 """API key and shop id from Secrets Manager: cached, re-read on demand, served from the cache while it is down."""
 
+import re
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, SecretStr, ValidationError
+from pydantic_core import PydanticCustomError
 
 from invoicing.contract.errors import InvoicingError, ProviderUnavailable, ServiceNotConfigured
 from invoicing.observability import SECRET_REFRESH_FAILED, logger, metrics
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 CACHE_S = 300
 # While Secrets Manager is down, this long passes between two tries to refresh: not every request may wait for it.
 REFRESH_RETRY_S = 30
-# What waiting does not mend; everything else that Secrets Manager answers may pass:
+# Errors that only the owner can fix. All others are treated as temporary:
 # https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_GetSecretValue.html#API_GetSecretValue_Errors
 _LASTING_ERRORS = frozenset(
     {
@@ -29,20 +31,49 @@ _LASTING_ERRORS = frozenset(
 )
 
 
-def _header_safe(value: SecretStr) -> SecretStr:
-    text = value.get_secret_value()
-    if not text.isascii() or not text.isprintable() or " " in text:
-        raise ValueError("must have visible ASCII characters only")
+# What comes along when people copy and paste.
+_AROUND = re.compile(r"^[\s\ufeff]+|[\s\ufeff]+$")
+_TOKEN = re.compile(r"token\s+", re.IGNORECASE)
+
+
+def _without_margin(value: object) -> object:
+    return _AROUND.sub("", value) if isinstance(value, str) else value
+
+
+def _without_token(value: object) -> object:
+    # The provider prints the key as it goes into the header: "Token <API KEY>".
+    return _TOKEN.sub("", value, count=1) if isinstance(value, str) and _TOKEN.match(value) else value
+
+
+def _visible(value: str) -> str:
+    if not value:
+        raise PydanticCustomError("rule", "must not be empty")
+    if not value.isascii() or not value.isprintable() or " " in value:
+        raise PydanticCustomError(
+            "rule", 'must have visible ASCII characters only: look for an invisible character, or a placeholder "…"'
+        )
     return value
 
 
+def _visible_secret(value: SecretStr) -> SecretStr:
+    _visible(value.get_secret_value())
+    return value
+
+
+# Pydantic runs these from right to left, the last one first.
+_PASTED = BeforeValidator(_without_margin)
+
+
 class Credentials(BaseModel):
-    """What the provider knows the shop by: the secret string ``{"api_key": "…", "shop_id": "…"}``."""
+    """What the provider knows the shop by: the secret string ``{"api_key": "…", "shop_id": "…"}``.
+
+    White space and a byte order mark around a value are taken off, and so is the word ``Token`` before the key.
+    """
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
-    api_key: Annotated[SecretStr, Field(min_length=1), AfterValidator(_header_safe)]
-    shop_id: str = Field(min_length=1)
+    api_key: Annotated[SecretStr, AfterValidator(_visible_secret), BeforeValidator(_without_token), _PASTED]
+    shop_id: Annotated[str, AfterValidator(_visible), _PASTED]
 
 
 class CredentialStore:
@@ -109,10 +140,10 @@ class CredentialStore:
 
 def _parse(secret_string: Any) -> Credentials:
     try:
-        return Credentials.model_validate_json(secret_string or "")
+        return Credentials.model_validate_json(_AROUND.sub("", secret_string or ""))
     except ValidationError as error:
         # hide_input_in_errors does not reach errors(): only names and rules are taken from it.
-        faults = (f"{'.'.join(map(str, fault['loc'])) or 'secret'}: {fault['type']}" for fault in error.errors())
+        faults = (f"{'.'.join(map(str, fault['loc'])) or 'secret'}: {fault['msg']}" for fault in error.errors())
         raise ServiceNotConfigured(
             f'the secret must be JSON like {{"api_key": "…", "shop_id": "…"}}: {"; ".join(faults)}'
         ) from None

@@ -1,14 +1,22 @@
-"""The one Logger and Metrics of the function, and the names of the metrics.
+"""The one Logger and Metrics of a function, and the names of the metrics.
 
 What is never logged: the API key, headers, e-mail addresses and bodies.
 """
 
 import logging
+import os
 import warnings
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from aws_lambda_powertools import Logger, Metrics, single_metric
 from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.metrics.functions import is_metrics_disabled
+
+from invoicing.contract.personal_data import may_hold_email
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
 
 NAMESPACE = "CryptoCloudInvoices"
 
@@ -17,63 +25,89 @@ NAMESPACE = "CryptoCloudInvoices"
 logger = Logger()
 metrics = Metrics(namespace=NAMESPACE)
 
-# Besides these, each error is counted under the name of its class.
+# Each error is also counted, under the name of its class.
 INVOICE_CREATED = "InvoiceCreated"
+TEST_INVOICE_CREATED = "TestInvoiceCreated"
 INVOICE_REPLAYED = "InvoiceReplayed"
 RECORD_LOST = "RecordLost"
 KEY_NOT_RELEASED = "KeyNotReleased"
 CIRCUIT_OPENED = "CircuitOpened"
 CIRCUIT_CLOSED = "CircuitClosed"
+PROVIDER_MOVED = "ProviderMoved"
 PROVIDER_LATENCY = "ProviderLatency"
 SECRET_REFRESH_FAILED = "SecretRefreshFailed"  # noqa: S105 - the name of a metric
 AMOUNT_ASKED = "AmountAsked"  # and the currency
 ERROR_RAISED = "ErrorRaised"
 
-# What a line about a request is found by.
-_IDS = ("function_request_id", "correlation_id", "order_id", "idempotency_record", "cold_start")
-
-# After a created invoice nothing is left to publish at the end of the invocation, and that is well.
+# Not every invocation counts something, and that is fine.
 warnings.filterwarnings("ignore", "No application metrics to publish")
 
-# What the formatter never asks for: https://docs.python.org/3/howto/logging.html#optimization
-logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-
-# At DEBUG botocore logs whole replies, the secret's value among them. Whatever log level an owner sets, that stays out.
+# At DEBUG botocore logs whole replies, the secret's value among them. That never reaches the log, whatever level an
+# owner sets.
 logging.getLogger("botocore").setLevel(logging.WARNING)
 
 
-def record_created(invoice_id: str, amount: Decimal, currency: str) -> None:
-    """Counts a created invoice and says which one it is, at once: whatever happens to the invocation after this.
+def warn_of_switched_off_promises() -> None:
+    """Logs each setting of the environment that switches off something that our documentation promises."""
+    if is_metrics_disabled():
+        logger.critical(
+            "POWERTOOLS_METRICS_DISABLED or POWERTOOLS_DEV is set: there are no metrics, so no alarm can go off and no "
+            "bad version is rolled back"
+        )
+    if _threshold() > logging.INFO:
+        logger.critical(
+            "the log level hides lines below it: refused requests are not logged, and Lambda may drop metrics too"
+        )
 
-    All on one line, that of the metrics: a line of the logger's besides would be a tenth of the time that a request
-    takes here (docs/benchmarks.md). So it is there whatever the log level.
+
+def log_created(invoice_id: str, amount: Decimal, currency: str) -> None:
+    """Counts a created invoice and logs its id at once: a later crash cannot lose the line, nor can a log level.
 
     Args:
         invoice_id: The provider's id of the invoice.
-        amount: What it asks for, in whole units of the currency, such as dollars. CloudWatch keeps a binary float: a
-            figure to look at.
+        amount: What it asks for, in whole units of the currency, such as dollars. CloudWatch keeps a binary float: the
+            metric is a figure to look at.
         currency: Its code, such as ``USD``. It is in the metric's name: a dimension would need a record of its own.
     """
+    # At the first level that the owner's settings show: nothing else says which invoice a request made.
+    levels = {logging.INFO: logger.info, logging.WARNING: logger.warning, logging.ERROR: logger.error}
+    log = next((log for level, log in levels.items() if level >= _threshold()), logger.critical)
+    log("invoice created", invoice_id=invoice_id)
     metrics.add_metric(INVOICE_CREATED, MetricUnit.Count, 1)
     metrics.add_metric(AMOUNT_ASKED + currency, MetricUnit.NoUnit, float(amount))
-    keys = logger.get_current_keys()
-    line = {"level": "INFO", "message": "invoice created", **{name: keys.get(name) for name in _IDS}}
-    for name, value in {**line, "invoice_id": invoice_id}.items():
-        if value is not None:
-            metrics.add_metadata(name, value)
-    metrics.flush_metrics()
 
 
-def count_for_version(name: str, version: str) -> None:
+def _threshold() -> int:
+    # Lambda's own filter drops lines too: https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html
+    lambdas = logging.getLevelNamesMapping().get(os.environ.get("AWS_LAMBDA_LOG_LEVEL", ""), logging.NOTSET)
+    return max(logger.log_level, lambdas)
+
+
+def order_in_log(order_id: object) -> str | None:
+    """Returns how an order is named in the log.
+
+    Args:
+        order_id: What a caller sent, valid or not. Some shops use the buyer's e-mail address, and those are never
+            logged.
+    """
+    if isinstance(order_id, bool) or not isinstance(order_id, str | int | Decimal) or order_id == "":
+        return None
+    return "(may be an e-mail address)" if may_hold_email(str(order_id)) else str(order_id)[:255]
+
+
+def count_for_version(name: str, context: "LambdaContext", *, started_s: float) -> None:
     """Counts something against the version of the function that did it, for the alarms that roll a new one back.
 
     Args:
         name: The name of the metric.
-        version: ``context.function_version``.
+        context: Lambda's context of the invocation, which has the function's name and version.
+        started_s: When the invocation started, in seconds since 1970. Lambda stamps its own ``Errors`` with the start
+            of an invocation, and the alarms compare the two minute by minute:
+            https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html
     """
-    dimensions = {"version": version}
+    dimensions = {"function": context.function_name, "version": context.function_version}
     if metrics.service:
         dimensions["service"] = metrics.service
-    # A record of its own: in the function's one, the version would be a dimension of every metric.
-    with single_metric(name, MetricUnit.Count, 1, namespace=NAMESPACE, default_dimensions=dimensions):
-        pass
+    # A record of its own: in the invocation's one, the version would be a dimension of every metric.
+    with single_metric(name, MetricUnit.Count, 1, namespace=NAMESPACE, default_dimensions=dimensions) as metric:
+        metric.set_timestamp(int(started_s * 1000))

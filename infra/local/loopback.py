@@ -30,6 +30,35 @@ def reserve_port(port: int = 0) -> socket.socket:
     return reservation
 
 
+class QuietHandler(BaseHTTPRequestHandler):
+    """Keeps connections open, answers without delay and logs nothing: what a server did is for its owner to report."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+    def log_message(self, *_: Any) -> None:
+        """Silences the access log."""
+
+    def read_body(self) -> bytes:
+        """Returns the body of the request."""
+        return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+
+    def answer(self, status: int, content: bytes = b"", **headers: str) -> None:
+        """Sends a whole reply.
+
+        Args:
+            status: Its HTTP status.
+            content: Its body.
+            headers: By names in which ``_`` stands for ``-``, such as ``Content_Type``.
+        """
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+
 class LoopbackServer:
     """Serves in threads of its own.
 

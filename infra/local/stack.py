@@ -44,7 +44,7 @@ _AWS_ENVIRONMENT = {
 
 
 class PortTaken(Exception):
-    """A fixed port is in use."""
+    """A fixed port is in use, or cannot be used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +128,9 @@ class LocalStack:
             api_key, shop_id = self._credentials
             self.provider = Sandbox(api_key=api_key, shop_id=shop_id, port=provider_port)
             self._cleanup.callback(self.provider.server.stop)
-            parameters |= {"ProviderUrl": self.provider.server.url, "PayUrl": self.provider.server.url}
+            # A link without its scheme is taken for https.
+            pay_origins = f"{self.provider.server.url},https://127.0.0.1:{self.provider.server.port}"
+            parameters |= {"ProviderUrl": self.provider.server.url, "PayOrigins": pay_origins}
 
         moto = Moto(moto_port)
         self._cleanup.callback(moto.stop)
@@ -211,6 +213,7 @@ class LocalStack:
             orders |= {
                 "/provider/faults": self.provider.misbehave,
                 "/provider/rotate": self.provider.rotate,
+                "/provider/status": self.provider.set_status,
                 "/provider/forget": self.provider.forget,
                 "/provider/stop": self.provider.server.stop,
                 "/provider/start": self.provider.server.start,
@@ -242,7 +245,11 @@ class LocalStack:
             reservations = [
                 self._cleanup.enter_context(reserve_port(first + offset if first else 0)) for offset in range(8)
             ]
-        except (OSError, OverflowError):
+        except OverflowError:
+            raise PortTaken(f"PORT is {first}: eight ports in a row start there, so it must be 1 to 65528.") from None
+        except PermissionError:
+            raise PortTaken(f"PORT is {first}: only root may use it. Take a higher one: make run PORT=4000") from None
+        except OSError:
             raise PortTaken(
                 f"One of the ports {first} to {first + 7} is not free: stop what uses it, or `make run PORT=4000`."
             ) from None

@@ -54,7 +54,7 @@ def verdict(lock: str, packages: list[dict[str, Any]]) -> int:
     for reason in skipped:
         print(f"{lock}: {reason}", file=sys.stderr)
     if flaws or skipped:
-        print("Change the version in requirements.in, or what needs it, and run `make lock`.", file=sys.stderr)
+        print("Change the version in pyproject.toml, or what needs it, and run `make lock`.", file=sys.stderr)
         return 1
     print(f"pip-audit: no known vulnerability in the {len(packages)} packages of {lock}.")
     return 0

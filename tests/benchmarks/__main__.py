@@ -1,15 +1,16 @@
 """Compares our function with others, side by side in one run: ``make bench``, which prints docs/benchmarks.md."""
 
-import platform
 import statistics
 import subprocess
 import time
 from collections import defaultdict
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from tests.benchmarks.contest import BARE, OURS, PLAIN, ROOT, TUTORIAL, Contestant, Surroundings, ask, surroundings
+from tests.benchmarks.contest import BARE, OURS, PLAIN, TUTORIAL, Contestant, Surroundings, ask, surroundings
 from tests.benchmarks.cost import cost_table
+from tests.support import ROOT
+from tests.support.marks import with_part
+from tests.support.report import machine, table
 
 ROUNDS = 21
 WARM_UP = 20
@@ -42,7 +43,8 @@ def main() -> None:
                 measure(contestant, around, figures[contestant])
         calls = {contestant: calls_per_request(contestant, around) for contestant in CONTESTANTS}
     contents = blocks(figures, calls)
-    write(PAGE, contents)
+    for name, content in contents.items():
+        PAGE.write_text(with_part(PAGE, name, "make bench", content))
     print(*contents.values(), f"Written to {PAGE.relative_to(ROOT)}.", sep="\n\n")
 
 
@@ -135,24 +137,6 @@ def ratio(one: list[float], other: list[float]) -> float:
     return statistics.median(mine / theirs for mine, theirs in zip(one, other, strict=True))
 
 
-def write(page: Path, contents: dict[str, str]) -> None:
-    """Puts each text between the marks of its name in a page."""
-    text = page.read_text()
-    for name, content in contents.items():
-        head, start, rest = text.partition(f"<!-- {name}: `make bench` writes this -->\n")
-        _, end, tail = rest.partition("<!-- end -->")
-        assert start, f"{page} has no mark for {name}"
-        assert end, f"{page} has no end of {name}"
-        text = f"{head}{start}\n{content}\n\n{end}{tail}"
-    page.write_text(text)
-
-
-def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    """Returns a Markdown table."""
-    lines = [head, ("---",) * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
 def percentiles(times_s: list[float]) -> tuple[str, str]:
     """Returns p50 and p99 in milliseconds."""
     cuts = statistics.quantiles(times_s, n=100)
@@ -167,13 +151,6 @@ def commit() -> str:
 
     changed = git("status", "--porcelain", "--", "functions", "infra", "tests/benchmarks", "requirements.txt")
     return f"`{git('rev-parse', '--short', 'HEAD')}`{' with uncommitted changes' if changed else ''}"
-
-
-def machine() -> str:
-    """Returns what it ran on."""
-    models = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-    model = models[0].partition(":")[2].strip() if models else platform.machine()
-    return f"{len(models) or '?'} x {model}, Linux {platform.release()}, Python {platform.python_version()}"
 
 
 if __name__ == "__main__":

@@ -1,7 +1,5 @@
 """The contestants, what they all talk to, and how one of them is asked for an invoice."""
 
-import json
-import os
 import uuid
 import zipfile
 from collections.abc import Iterator
@@ -10,18 +8,15 @@ from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
-import boto3
-
 from infra.local.aws import Gate, Moto
 from infra.local.loopback import reserve_port
 from infra.local.provider_sandbox import Sandbox as ProviderSandbox
-from tests.benchmarks.runtime_api import SITE, Reply, Sandbox, http_event
+from tests.benchmarks.runtime_api import Reply, Sandbox
+from tests.support import ROOT
+from tests.support.account import API_KEY, SHOP_ID, create_table_and_secret, function_environment
+from tests.support.events import SITE, http_event
 
-ROOT = Path(__file__).parents[2]
 RUNTIME_PYTHON = ROOT / ".venv-lambda" / "bin" / "python"
-_REGION = "us-east-1"
-_TABLE = "keys"
-_SECRET = "secret"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,45 +62,17 @@ class Surroundings:
         moto = Moto(port)
         cleanup.callback(moto.stop)
         self.secrets, self.table = Gate(moto.url, 0), Gate(moto.url, 0)
-        self.provider = ProviderSandbox(api_key="local-api-key", shop_id="local-shop", port=0)
+        self.provider = ProviderSandbox(api_key=API_KEY, shop_id=SHOP_ID, port=0)
         for server in (self.secrets.server, self.table.server, self.provider.server):
             cleanup.callback(server.stop)
         #: The function's variables.
-        self.environment = {
-            "AWS_ACCESS_KEY_ID": "local",
-            "AWS_SECRET_ACCESS_KEY": "local",
-            "AWS_DEFAULT_REGION": _REGION,
-            "AWS_REGION": _REGION,
-            "AWS_CONFIG_FILE": os.devnull,
-            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-            "AWS_ENDPOINT_URL_SECRETS_MANAGER": self.secrets.server.url,
-            "AWS_ENDPOINT_URL_DYNAMODB": self.table.server.url,
-            "ALLOWED_ORIGINS": SITE,
-            "CRYPTOCLOUD_API_URL": self.provider.server.url,
-            "CRYPTOCLOUD_PAY_URL": self.provider.server.url,
-            "CRYPTOCLOUD_SECRET_ARN": _SECRET,
-            "IDEMPOTENCY_TABLE": _TABLE,
-            "MIN_AMOUNT": "0.01",
-            "MAX_AMOUNT": "100000",
-            "PROVIDER_TIMEOUT": "20",
-            # On Lambda none can be written.
-            "PYTHONDONTWRITEBYTECODE": "1",
-        }
-        account = {
-            "endpoint_url": moto.url,
-            "region_name": _REGION,
-            "aws_access_key_id": "local",
-            "aws_secret_access_key": "local",
-        }
-        boto3.client("secretsmanager", **account).create_secret(
-            Name=_SECRET, SecretString=json.dumps({"api_key": "local-api-key", "shop_id": "local-shop"})
+        self.environment = function_environment(
+            provider_url=self.provider.server.url,
+            secrets_url=self.secrets.server.url,
+            table_url=self.table.server.url,
+            site=SITE,
         )
-        boto3.client("dynamodb", **account).create_table(
-            TableName=_TABLE,
-            BillingMode="PAY_PER_REQUEST",
-            KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
-            AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
-        )
+        create_table_and_secret(moto.url)
 
     def start(self, contestant: Contestant, **environment: str) -> Sandbox:
         """Starts a sandbox of a contestant.

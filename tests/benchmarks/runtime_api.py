@@ -6,47 +6,18 @@ https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
 import json
 import os
 import queue
-import re
 import subprocess
 import time
 from collections.abc import Mapping
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 from uuid import uuid4
 
-from infra.local.loopback import LoopbackServer
+from infra.local.loopback import LoopbackServer, QuietHandler
+from tests.support.processes import memory_bytes
 
-SITE = "https://shop.example"
 _REPLY_TIMEOUT_S = 30
 _LAMBDA_TIMEOUT_S = 28
-
-
-def http_event(body: object, *, key: str | None = None) -> dict[str, Any]:
-    """Returns a request of a page on ``SITE`` as API Gateway passes it on.
-
-    Args:
-        body: What is sent, as JSON.
-        key: The idempotency key, if there is one.
-    """
-    return {
-        "version": "2.0",
-        "routeKey": "POST /v1/invoice/create",
-        "rawPath": "/v1/invoice/create",
-        "rawQueryString": "",
-        "headers": {
-            "content-type": "application/json",
-            "origin": SITE,
-            **({"idempotency-key": key} if key else {}),
-        },
-        "requestContext": {
-            "http": {"method": "POST", "path": "/v1/invoice/create"},
-            "requestId": str(uuid4()),
-            "stage": "$default",
-        },
-        "body": json.dumps(body),
-        "isBase64Encoded": False,
-    }
 
 
 class Reply(NamedTuple):
@@ -98,8 +69,7 @@ class Sandbox:
 
     def peak_memory_bytes(self) -> int:
         """Returns the largest resident set that the process has had."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) * 1024
+        return memory_bytes(self.process.pid, "VmHWM")
 
     def cpu_s(self) -> float:
         """Returns the seconds of processor time that the process has used."""
@@ -116,29 +86,21 @@ class Sandbox:
         self._server.stop()
 
 
-class _RuntimeApiHandler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-
-    def log_message(self, *_: Any) -> None:
-        """Says nothing."""
-
+class _RuntimeApiHandler(QuietHandler):
     def do_GET(self) -> None:
         event = self.server.owner._events.get()
-        body = json.dumps(event).encode()
-        self.send_response(200)
-        self.send_header("Lambda-Runtime-Aws-Request-Id", str(uuid4()))
-        self.send_header("Lambda-Runtime-Deadline-Ms", str(int((time.time() + _LAMBDA_TIMEOUT_S) * 1000)))
-        self.send_header("Lambda-Runtime-Invoked-Function-Arn", "arn:aws:lambda:us-east-1:123456789012:function:f:live")
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+        deadline_ms = int((time.time() + _LAMBDA_TIMEOUT_S) * 1000)
+        self.answer(
+            200,
+            json.dumps(event).encode(),
+            Content_Type="application/json",
+            Lambda_Runtime_Aws_Request_Id=str(uuid4()),
+            Lambda_Runtime_Deadline_Ms=str(deadline_ms),
+            Lambda_Runtime_Invoked_Function_Arn="arn:aws:lambda:us-east-1:123456789012:function:f:live",
+        )
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
+        body = self.read_body()
         at_s = time.perf_counter()
-        self.send_response(202)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
+        self.answer(202)
         self.server.owner._replies.put(Reply(json.loads(body), not self.path.endswith("/response"), at_s))

@@ -13,12 +13,7 @@ from tests.browser import engines
 from tests.browser.engine_shop import ENGINES, Shop
 from tests.browser.engines import CHROMIUM, Tab
 from tests.browser.site import Site
-from tests.integration.conftest import (
-    NO_CIRCUIT,
-    Stack,
-    pytest_runtest_setup,  # noqa: F401 - the hook and the fixture are found by their names in this module
-    start_lasting_stack,  # noqa: F401
-)
+from tests.support.stack import NO_CIRCUIT, Stack
 
 PROVIDER_TIMEOUT_S = 6
 # Generous: a loaded machine is slow, and nothing waits so long unless it is broken.
@@ -145,7 +140,7 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="package")
-def shop_stack(start_lasting_stack: Callable[..., Stack]) -> Stack:  # noqa: F811
+def shop_stack(start_lasting_stack: Callable[..., Stack]) -> Stack:
     """The stack behind the shop."""
     return start_lasting_stack(parameters={"ProviderTimeout": str(PROVIDER_TIMEOUT_S)}, environment=NO_CIRCUIT)
 
@@ -180,7 +175,7 @@ def visit(stack: Stack, context: BrowserContext) -> Iterator[Visit]:
 
 
 @pytest.fixture(scope="module")
-def open_stack(start_lasting_stack: Callable[..., Stack]) -> Stack:  # noqa: F811
+def open_stack(start_lasting_stack: Callable[..., Stack]) -> Stack:
     """A stack that lets every site in, as a sandboxed frame needs: its origin is ``null``."""
     return start_lasting_stack(parameters={"AllowedOrigins": "*"}, environment=NO_CIRCUIT)
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 from tests.browser.engines import Tab, until
 from tests.browser.site import Site
-from tests.integration.conftest import ROOT, Stack
+from tests.support import ROOT
+from tests.support.stack import Stack
 
 ELEMENT = "document.querySelector('crypto-pay')"
 BUTTON = f"{ELEMENT}.shadowRoot.querySelector('button')"

@@ -18,7 +18,7 @@ from playwright.sync_api import Browser, BrowserContext, Frame, Page
 from playwright.sync_api import Error as PlaywrightError
 from selenium import webdriver
 
-from tests.integration.conftest import ROOT
+from tests.support import ROOT
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # of distro, which it imports

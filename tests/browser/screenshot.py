@@ -8,7 +8,7 @@ from pathlib import Path
 from playwright.sync_api import Browser, sync_playwright
 
 from tests.browser.engines import CHROMIUM
-from tests.integration.conftest import ROOT
+from tests.support import ROOT
 
 PICTURE = ROOT / "docs" / "demo-shop.png"
 SIZES = {390: 844, 768: 1024, 1440: 900}

@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from infra.local.loopback import LoopbackServer
-from tests.integration.conftest import ROOT
+from tests.support import ROOT
 
 ELEMENT = ROOT / "button" / "crypto-pay.js"
 _CONTENT_TYPES = {".css": "text/css", ".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8"}

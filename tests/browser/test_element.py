@@ -6,7 +6,8 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from tests.integration.conftest import EMAIL, ROOT
+from tests.support import ROOT
+from tests.support.stack import EMAIL
 
 SITE = ROOT / "examples" / "static-site"
 ELEMENT = ROOT / "button" / "crypto-pay.js"

@@ -9,7 +9,7 @@ import pytest
 
 from tests.browser.engine_shop import BUTTON, ELEMENT, READY, Scenario, Shop, assert_as_promised
 from tests.browser.engines import until
-from tests.integration.conftest import ROOT
+from tests.support import ROOT
 
 FRAMEWORKS = ROOT / "tests" / "browser" / "frameworks"
 NODE = ROOT / ".venv" / "bin"

@@ -9,7 +9,7 @@ from playwright.sync_api import Frame, Page, expect
 
 from tests.browser.conftest import Visit
 from tests.browser.site import Site
-from tests.integration.conftest import ROOT
+from tests.support import ROOT
 
 AXE = ROOT / "tests" / "browser" / "frameworks" / "node_modules" / "axe-core" / "axe.min.js"
 ELEMENT = "document.querySelector('crypto-pay')"

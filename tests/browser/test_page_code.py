@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import Visit
-from tests.integration.conftest import ROOT
+from tests.support import ROOT
 
 ELEMENT = "document.querySelector('crypto-pay')"
 TEXTS = ["endpoint", "amount", "currency", "orderId", "description", "email", "payOrigin"]

@@ -6,7 +6,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from tests.integration.conftest import EMAIL
+from tests.support.stack import EMAIL
 
 
 def test_a_click_leads_to_the_pay_page(visit) -> None:

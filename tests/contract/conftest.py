@@ -4,18 +4,11 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.integration.conftest import (
-    NO_CIRCUIT,
-    PROVIDER_TIMEOUT_S,
-    Stack,
-    fresh,  # noqa: F401 (a fixture)
-    pytest_runtest_setup,  # noqa: F401 (a hook: these tests open sockets on loopback)
-    start_lasting_stack,  # noqa: F401 (a fixture)
-)
+from tests.support.stack import NO_CIRCUIT, PROVIDER_TIMEOUT_S, Stack
 
 
 @pytest.fixture(scope="session")
-def stack(start_lasting_stack: Callable[..., Stack]) -> Stack:  # noqa: F811
+def stack(start_lasting_stack: Callable[..., Stack]) -> Stack:
     """A stack with the widest bounds that the template accepts: those that the file states."""
     widest = {"MinAmount": "0.01", "MaxAmount": "999999999.99"}
     return start_lasting_stack(

@@ -94,7 +94,7 @@ BREAKING: dict[str, tuple[Change, str]] = {
     ),
     "field removed": (lambda it: fields(it).pop("description"), "/description: no longer accepted"),
     "currency dropped": (lambda it: fields(it)["currency"]["anyOf"][0]["enum"].remove("UAH"), "'UAH' instead of"),
-    "null refused": (lambda it: fields(it)["email"]["anyOf"].pop(), "/email: type null"),
+    "null refused": (lambda it: fields(it)["email"]["anyOf"].pop(), "/email: "),
     "amount only as number": (lambda it: fields(it)["amount"]["anyOf"].pop(), "/amount: type string"),
     "amount at least 1": (
         lambda it: fields(it)["amount"]["anyOf"][0].update(minimum=1),

@@ -51,9 +51,12 @@ def as_this_stack_takes_it(document: dict[str, Any]) -> dict[str, Any]:
     fields["shop_id"]["anyOf"][0]["const"] = SHOP_ID
     # "At most 2 decimals". Not in the file: see Amount in requests.py.
     fields["amount"]["anyOf"][0]["multipleOf"] = 0.01
-    # "Printable characters of any script": here Latin-1, whose printable ones the pattern can name. Other scripts are
-    # tried in tests/unit/test_request_contract.py.
-    fields["order_id"]["anyOf"][0]["pattern"] = r"^[ -~\xa1-\xac\xae-\xff]+$"
+    # "Characters of any script": here Latin-1, where the pattern can name those that are refused, and domains in ASCII.
+    # Others are tried in tests/unit/test_request_contract.py.
+    fields["order_id"]["anyOf"][0]["pattern"] = r"^[ -~\xa0-\xac\xae-\xff]+$"
+    # JSON Schema counts 1001.0 as an integer.
+    fields["order_id"]["anyOf"] = [branch for branch in fields["order_id"]["anyOf"] if branch.get("type") != "integer"]
+    fields["email"]["anyOf"][0]["pattern"] = r"^[a-z.+-]+@[a-z]{1,63}(\.[a-z]{1,63})*$"
     return document
 
 

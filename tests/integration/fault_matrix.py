@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.integration.conftest import ROOT, SHOP_ID, Stack
+from tests.support import ROOT
+from tests.support.account import SHOP_ID
+from tests.support.marks import with_part
+from tests.support.stack import Stack
 
 PAGE = ROOT / "docs" / "when-something-fails.md"
-_BEGIN, _END = "<!-- fault matrix: made by `make docs` -->", "<!-- end of the fault matrix -->"
 
 
 def _nothing(_: Stack) -> None:
@@ -95,7 +97,7 @@ FAULTS = [
     Fault("200 with more than 64 KiB", UNKNOWN, 1, FREE, 1, _provider("huge")),
     Fault("200 with a gzip bomb", UNKNOWN, 1, FREE, 1, _provider("gzip_bomb")),
     Fault("200 without `pay_url`", UNKNOWN, 1, FREE, 1, _provider("no_pay_url")),
-    Fault("200 with a `pay_url` of another site", UNKNOWN, 1, FREE, 1, _provider("foreign")),
+    Fault("200 with a `pay_url` of another site", "pay_link_refused", 1, KEPT, 1, _provider("foreign")),
     Fault("302", UNKNOWN, 1, FREE, 0, _provider("redirect")),
     Fault("400", "invoice_rejected", 1, FREE, 0, _provider("status", value=400)),
     Fault("401, the secret unchanged", "provider_credentials_rejected", 1, FREE, 0, _provider("status", value=401)),
@@ -140,8 +142,7 @@ def as_markdown() -> str:
 
 def put_into(page: Path) -> str:
     """Returns the page's text with the table of today in it."""
-    before, _, rest = page.read_text().partition(_BEGIN)
-    return f"{before}{_BEGIN}\n\n{as_markdown()}\n\n{_END}{rest.partition(_END)[2]}"
+    return with_part(page, "fault matrix", "make docs", as_markdown())
 
 
 if __name__ == "__main__":

@@ -119,7 +119,10 @@ def test_two_builds_give_the_same_bytes(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"LAMBDA_ARCH": "x86_64"}, "This would build for x86_64, but template.yaml deploys to arm64"),
+        (
+            {"LAMBDA_ARCH": "x86_64"},
+            "This would build for x86_64, but template.yaml deploys CreateInvoiceFunction to arm64",
+        ),
         ({"LAMBDA_ARCH": "riscv"}, "LAMBDA_ARCH is 'riscv': set it to arm64 or x86_64."),
         ({"PYTHON": "/no/such/python"}, "Python 3.13 is needed to build: install it, or set PYTHON to its path."),
         ({"PYTHON": "/bin/false"}, "Python 3.13 is needed to build: install it, or set PYTHON to its path."),
@@ -132,9 +135,29 @@ def test_what_cannot_be_built_is_said_in_a_sentence(tmp_path, settings, sentence
     assert list(tmp_path.iterdir()) == []
 
 
-def build(folder: Path, **settings: str) -> subprocess.CompletedProcess[str]:
-    # As SAM does it: in a copy of the folder, where the recipe stands under its original name.
-    recipe = ROOT / "functions" / "Makefile"
+def test_another_function_is_built_by_the_same_recipe_for_its_own_architecture(tmp_path) -> None:
+    project, artifact = tmp_path / "project", tmp_path / "artifact"
+    artifact.mkdir()
+    shutil.copytree(ROOT / "functions", project / "functions")
+    shutil.copytree(ROOT / "infra", project / "infra", ignore=shutil.ignore_patterns("node_modules"))
+    shutil.copy(ROOT / "requirements.txt", project)
+    (project / "functions" / "second.py").write_text("def lambda_handler(event, context):\n    return event\n")
+    other = {"arm64": "x86_64", "x86_64": "arm64"}[ARCH]
+    (project / "template.yaml").write_text(
+        "Globals:\n  Function:\n    Architectures:\n      - " + ARCH + "\n"
+        "Resources:\n"
+        "  CreateInvoiceFunction:\n    Properties:\n      Architectures: [" + other + "]\n"
+        "  SecondFunction:\n    Properties:\n      Handler: second.lambda_handler\n"
+    )
+    build(artifact, "SecondFunction", project).check_returncode()
+    assert {"second.py", "create_invoice.py", "invoicing", "pydantic"} <= {path.name for path in artifact.iterdir()}
+    assert f"deploys CreateInvoiceFunction to {other}" in build(artifact, project=project, LAMBDA_ARCH=ARCH).stderr
+    assert "template.yaml has no function ThirdFunction." in build(artifact, "ThirdFunction", project).stderr
+
+
+def build(
+    folder: Path, function: str = "CreateInvoiceFunction", project: Path = ROOT, **settings: str
+) -> subprocess.CompletedProcess[str]:
     environment = {
         "PYTHON": str(ROOT / ".venv-local" / "bin" / "python"),
         # From what `make test` has downloaded: no network here.
@@ -143,9 +166,10 @@ def build(folder: Path, **settings: str) -> subprocess.CompletedProcess[str]:
         **settings,
         "ARTIFACTS_DIR": str(folder),
     }
+    # As SAM does it: in a copy of the folder, where the recipe has its original name.
     return subprocess.run(
-        ["make", "--makefile", recipe, "build-CreateInvoiceFunction"],
-        cwd=ROOT / "functions",
+        ["make", "--makefile", project / "functions" / "Makefile", f"build-{function}"],
+        cwd=project / "functions",
         env={**os.environ, **environment},
         capture_output=True,
         text=True,

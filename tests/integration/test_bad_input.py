@@ -12,13 +12,17 @@ from tests.integration.conftest import Answer, Stack
 
 BULK = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
-CONTROL = st.characters(categories=["Cc"], exclude_characters="\n\t")
+CONTROL = st.characters(categories=["Cc"], exclude_characters="\t\n\v\f\r\x85")
+BREAK = st.sampled_from("\t\n\r\x85")
+SOME_TEXT = st.text(min_size=1)
 ANY_JSON = st.recursive(
     st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=8,
 )
 NOT_A_STRING = ANY_JSON.filter(lambda value: value is not None and not isinstance(value, str))
+# An integer order id counts as its digits.
+NOT_AN_ORDER = NOT_A_STRING.filter(lambda value: isinstance(value, bool) or not isinstance(value, int))
 WITH_CONTROL = st.builds("a{}b".format, CONTROL)
 NOT_AN_AMOUNT = st.one_of(
     st.none(),
@@ -31,11 +35,13 @@ NOT_AN_AMOUNT = st.one_of(
 )
 BAD_FIELDS = st.one_of(
     st.tuples(st.just("amount"), NOT_AN_AMOUNT),
-    st.tuples(st.just("currency"), NOT_A_STRING | st.text().filter(lambda text: len(text) != 3)),
-    st.tuples(st.just("order_id"), NOT_A_STRING | WITH_CONTROL | st.just("") | st.text(min_size=256)),
-    st.tuples(st.just("email"), NOT_A_STRING | st.text().filter(lambda text: "@" not in text)),
+    st.tuples(st.just("currency"), NOT_A_STRING | SOME_TEXT.filter(lambda text: len(text) != 3)),
+    st.tuples(
+        st.just("order_id"), NOT_AN_ORDER | WITH_CONTROL | st.builds("a{}b".format, BREAK) | st.text(min_size=256)
+    ),
+    st.tuples(st.just("email"), NOT_A_STRING | SOME_TEXT.filter(lambda text: "@" not in text)),
     st.tuples(st.just("description"), NOT_A_STRING | WITH_CONTROL | st.text(min_size=256)),
-    st.tuples(st.just("shop_id"), NOT_A_STRING | st.text()),
+    st.tuples(st.just("shop_id"), NOT_A_STRING | SOME_TEXT),
     st.tuples(
         st.text(st.characters(exclude_characters="@"), min_size=1).map("x{}".format),
         ANY_JSON.filter(lambda value: value is not None),

@@ -1,5 +1,6 @@
 """What other Lambdas do: the example's function on the real runtime, its state machine, events, and the README."""
 
+import copy
 import importlib.util
 import json
 import os
@@ -99,6 +100,7 @@ ARRANGED: list[tuple[str, Callable[[Stack, str], None], str]] = [
         "TryAgainLater",
     ),
     ("OutcomeUnknown", lambda stack, _: stack.misbehave("html", times=99), "TryAgainLater"),
+    ("PayLinkRefused", lambda stack, _: stack.misbehave("foreign"), "ServiceBroken"),
     ("ProviderCredentialsRejected", lambda stack, _: stack.misbehave("status", value=401), "ServiceBroken"),
 ]
 
@@ -408,3 +410,20 @@ def test_the_readmes_snippet_runs_as_it_stands(stack, fresh, monkeypatch) -> Non
     stack.misbehave("status", value=400)
     with pytest.raises(RuntimeError, match=r"^InvoiceRejected: \{.*invoice_rejected"):
         run(f"{fresh}-2")
+
+
+def lint(definition: dict[str, Any], path: Path) -> str:
+    text = json.dumps(definition).replace("${InvoiceFunctionAliasArn}", "any")
+    properties = {"RoleArn": "arn:aws:iam::123456789012:role/any", "DefinitionString": text}
+    machine = {"Type": "AWS::StepFunctions::StateMachine", "Properties": properties}
+    path.write_text(json.dumps({"Resources": {"Machine": machine}}))
+    return subprocess.run([ROOT / ".venv-local" / "bin" / "cfn-lint", path], capture_output=True, text=True).stdout
+
+
+def test_the_definition_is_well_formed_and_the_linter_would_notice(tmp_path) -> None:
+    definition = json.loads(DEFINITION.read_text())
+    # `sam validate --lint` does not look into a definition that is a file of its own.
+    assert lint(definition, tmp_path / "template.json") == ""
+    wrong = copy.deepcopy(definition)
+    wrong["States"]["CreateInvoice"]["MaxAttempts"] = 1
+    assert "E3601" in lint(wrong, tmp_path / "template.json")

@@ -3,7 +3,7 @@
 import time
 
 from invoicing.circuit import FAILURE_THRESHOLD, RECOVERY_TIMEOUT_S, STATE_CACHE_S
-from tests.integration.test_main_job import metrics_in
+from tests.support.metrics import metrics_in
 
 
 def test_the_circuit_opens_refuses_at_once_and_closes_after_one_probe(start_stack) -> None:

@@ -20,6 +20,7 @@ ARRANGED: dict[str, tuple[Arrange, dict[str, Any]]] = {
     "invoice_rejected": (lambda stack: stack.misbehave("status", value=400), {"amount": 1}),
     "provider_credentials_rejected": (lambda stack: stack.misbehave("status", value=401), {"amount": 1}),
     "provider_unavailable": (lambda stack: stack.misbehave("status", value=503, times=3), {"amount": 1}),
+    "pay_link_refused": (lambda stack: stack.misbehave("foreign"), {"amount": 1}),
     "outcome_unknown": (lambda stack: stack.misbehave("html"), {"amount": 1}),
 }
 # Those that come from how the stack is set up.
@@ -28,9 +29,9 @@ SET_UP: dict[str, dict[str, Any]] = {
     # No client can be created for such an endpoint: a ValueError that nobody foresees.
     "internal_error": {"environment": {"AWS_ENDPOINT_URL_SECRETS_MANAGER": "no-url-canary"}},
 }
-# Those that only HTTP knows: headers and body of the request.
 # By code, and not from the class: the contract's own figures.
 RETRY_AFTER = {"provider_unavailable": "5", "invoice_in_progress": "1"}
+# Those that only HTTP knows: headers and body of the request.
 HTTP_ONLY: dict[str, tuple[dict[str, str], str]] = {
     "origin_not_allowed": ({"Origin": "https://foreign.example"}, '{"amount": 1}'),
     "payload_too_large": ({}, '{"amount": 1, "description": "' + "x" * 16_400 + '"}'),
@@ -56,6 +57,7 @@ def assert_is(error: type[InvoicingError], answer: Answer) -> None:
 def test_every_row_of_the_table_is_tried_here() -> None:
     of_keys = {"invoice_in_progress", "idempotency_key_reused"}
     assert ARRANGED.keys() | SET_UP.keys() | HTTP_ONLY.keys() | of_keys == BY_CODE.keys()
+    assert HTTP_ONLY.keys() == {error.code for error in ERROR_TABLE if error.http_only}
 
 
 @pytest.mark.parametrize("code", ARRANGED)
@@ -148,7 +150,43 @@ def test_only_exactly_the_listed_origins_pass(stack, origin) -> None:
 
 
 @pytest.mark.parametrize(
-    "event", [[], '"text"', 1, None, True, {}, {"body": "{}"}, {"requestContext": 1}, {"Records": []}]
-)
-def test_an_event_that_is_no_request_is_invalid_not_a_crash(stack, event) -> None:
-    assert stack.invoke(event).error_type == "InvalidRequest"
+    "event",
+    [
+        [], '"text"', 1, None, True, {}, {"body": "{}"}, {"requestContext": 1}, {"Records": []},
+        # API Gateway's only if both are there. A destination record of Lambda, for one, has a requestContext too.
+        {"version": "1.0", "requestContext": {"condition": "RetriesExhausted"}, "requestPayload": {"amount": 1}},
+        {"version": "2.0", "requestContext": {}, "amount": 1},
+        {"requestContext": {"http": {}}, "amount": 1},
+        {"version": "2.0", "requestContext": {"http": 5}, "amount": 1},
+        {"version": 2.0, "requestContext": {"http": {}}, "amount": 1},
+    ],
+)  # fmt: skip
+def test_a_direct_event_that_is_no_request_fails_and_names_its_strange_fields(stack, event) -> None:
+    answer = stack.invoke(event)
+    assert answer.error_type == "InvalidRequest"
+    if isinstance(event, dict) and event:
+        assert {error["pointer"] for error in answer.problem["errors"]} >= {
+            f"/{name}" for name in event if name != "amount"
+        }
+
+
+@pytest.mark.parametrize(
+    "strange",
+    [
+        {"headers": 5}, {"headers": ["content-type"]}, {"headers": {"content-type": ["application/json"]}},
+        {"headers": {"content-type": None}}, {"body": {}}, {"body": 5}, {"body": ["{}"]}, {"body": None},
+        {"isBase64Encoded": True, "body": "not base64!"}, {"isBase64Encoded": True, "body": "/w=="},
+        {"body": "\ud800"}, {"requestContext": {"http": {}, "requestId": 5}, "body": "[]"},
+    ],
+)  # fmt: skip
+def test_an_http_event_of_odd_types_is_the_callers_mistake_and_no_crash(stack, strange) -> None:
+    event = {
+        "version": "2.0",
+        "requestContext": {"http": {"method": "POST"}},
+        "headers": {"content-type": "application/json"},
+        "body": '{"amount": 1}',
+        **strange,
+    }
+    reply = stack.invoke(event).payload
+    assert reply["statusCode"] in (400, 415)
+    assert json.loads(reply["body"])["code"] in ("invalid_request", "unsupported_media_type")

@@ -43,11 +43,12 @@ def what_became_of_the_key(stack: Stack, key: str, first: Answer) -> str:
     again = stack.post({"amount": 1}, key=key)
     if again.status == 409:
         return HELD
+    if again.payload == {**first.payload, "request_id": again.payload.get("request_id")}:
+        return KEPT
     assert again.status == 200
     if "Idempotent-Replayed" not in again.headers:
         return FREE
-    assert again.payload == first.payload
-    return KEPT
+    return KEPT if again.payload == first.payload else "stands for another invoice"
 
 
 def test_the_matrix_is_large_and_the_docs_have_it() -> None:

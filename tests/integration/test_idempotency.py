@@ -8,7 +8,7 @@ import pytest
 
 from invoicing.keys import IdempotencyKey
 from tests.integration.conftest import API_KEY, EMAIL, NO_CIRCUIT, PROVIDER_TIMEOUT_S
-from tests.integration.test_main_job import metrics_in
+from tests.support.metrics import metrics_in
 
 
 def test_the_same_key_is_the_same_invoice_and_says_so(stack, fresh) -> None:

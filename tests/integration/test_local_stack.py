@@ -1,6 +1,5 @@
 """The local stack itself: warm sandboxes, side by side, and a fresh one after a crash or a timeout."""
 
-import os
 import signal
 import socket
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from infra.local.loopback import reserve_port
-from tests.integration.conftest import Stack
+from tests.support.processes import command_of, descendants
+from tests.support.stack import Stack
 
 TEMPLATE = Path(__file__).parent / "misbehaving_function" / "template.yaml"
 
@@ -88,26 +88,3 @@ def test_a_reserved_port_is_for_one_server_to_listen_on() -> None:
         for _ in range(2):  # a server comes back on its port after an outage
             with socket.create_server(("127.0.0.1", port)), pytest.raises(OSError, match="in use"):
                 reserve_port(port)
-
-
-def descendants(pid: int) -> dict[int, str]:
-    """Returns the commands of a process's children, and of theirs, by process id."""
-    found = {}
-    for entry in os.listdir("/proc"):
-        if entry.isdigit() and parent_of(int(entry)) == pid:
-            found |= {int(entry): command_of(int(entry)), **descendants(int(entry))}
-    return found
-
-
-def parent_of(pid: int) -> int | None:
-    try:
-        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-    except OSError:
-        return None
-
-
-def command_of(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_text()
-    except OSError:
-        return ""

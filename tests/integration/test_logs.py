@@ -57,3 +57,29 @@ def test_a_failure_is_one_line_with_code_reason_and_both_request_ids(stack) -> N
     assert line["reason"] == "provider answered 200 with another media type than JSON"
     assert line["function_request_id"] == request_id
     assert line["correlation_id"]
+
+
+def test_a_refused_request_names_its_fields_and_its_order_in_the_log_and_is_no_error_of_ours(stack, fresh) -> None:
+    request = {"amount": "ten", "order_id": fresh, "curency": "value-canary"}
+    for request_id in (stack.post(request).problem["request_id"], stack.invoke(request).problem["request_id"]):
+        [line] = [
+            json.loads(line)
+            for line in stack.log_text().splitlines()
+            if f'"function_request_id":"{request_id}"' in line
+        ]
+        assert (line["level"], line["message"], line["code"]) == ("INFO", "invoice not created", "invalid_request")
+        assert line["order_id"] == fresh
+        assert sorted(line["fields"]) == ["/amount", "/curency"]
+    assert "value-canary" not in stack.log_text()
+
+
+def test_a_line_never_carries_the_order_or_the_key_of_the_request_before(start_stack, fresh) -> None:
+    stack = start_stack(sandboxes=1)
+    stack.post({"amount": 1, "order_id": fresh}, key=fresh)
+    for refused in (stack.post({"amount": "ten"}), stack.post("{"), stack.invoke([])):
+        [line] = [
+            json.loads(line)
+            for line in stack.log_text().splitlines()
+            if f'"function_request_id":"{refused.problem["request_id"]}"' in line
+        ]
+        assert not {"order_id", "idempotency_record"} & {name for name, value in line.items() if value is not None}

@@ -13,7 +13,7 @@ import pytest
 from invoicing.contract.errors import OutcomeUnknown, ProviderUnavailable
 from invoicing.contract.invoice import Invoice
 from invoicing.contract.requests import InvoiceRequest
-from invoicing.contract.settings import Settings
+from invoicing.contract.settings import ProviderSettings
 from invoicing.credentials import Credentials
 from invoicing.provider import transport as provider_module
 from invoicing.provider.transport import Provider
@@ -96,8 +96,8 @@ def client_of() -> Iterator[Callable[..., Provider]]:
     clients: list[Provider] = []
 
     def connect(server: RawProvider, clock: Callable[[], float] = time.time) -> Provider:
-        settings = Settings(cryptocloud_secret_arn="arn", idempotency_table="table", cryptocloud_api_url=server.url)
-        clients.append(Provider(settings, V1, wall_clock=clock))
+        settings = ProviderSettings(cryptocloud_secret_arn="arn", cryptocloud_api_url=server.url)
+        clients.append(Provider(settings, wall_clock=clock))
         return clients[-1]
 
     yield connect
@@ -108,7 +108,7 @@ def client_of() -> Iterator[Callable[..., Provider]]:
 
 def create(client: Provider, *, within_s: float = 5.0) -> Invoice:
     request = InvoiceRequest.model_validate({"amount": "19.99", "order_id": "A-1"})
-    return client.create_invoice(request, CREDENTIALS, deadline_s=time.monotonic() + within_s)
+    return client.perform(V1.create(request, CREDENTIALS.shop_id), CREDENTIALS, deadline_s=time.monotonic() + within_s)
 
 
 def answering_all(number: int, read: Callable[[], bytes], write: Callable[[bytes], None]) -> None:
@@ -228,14 +228,13 @@ def test_a_peer_that_accepts_nobody_is_given_up(monkeypatch) -> None:
         for peer in waiting:
             peer.setblocking(False)
             peer.connect_ex(listener.getsockname())
-        settings = Settings(
+        settings = ProviderSettings(
             cryptocloud_secret_arn="arn",
-            idempotency_table="table",
             cryptocloud_api_url=f"http://127.0.0.1:{listener.getsockname()[1]}",
         )
         started_s = time.monotonic()
         with pytest.raises(ProviderUnavailable):
-            create(Provider(settings, V1), within_s=1.5)
+            create(Provider(settings), within_s=1.5)
         assert time.monotonic() - started_s < 1.5
         for peer in waiting:
             peer.close()

@@ -11,17 +11,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks.__main__ import machine, table
-from tests.integration.conftest import ROOT
-from tests.integration.test_local_stack import descendants
 from tests.load.soak import Held, Soak, soak
+from tests.support import ROOT
+from tests.support.marks import with_part
+from tests.support.processes import descendants
+from tests.support.report import machine, table
 
 PAGE = ROOT / "docs" / "scaling.md"
 GATEWAY_S = 120
 CONNECTIONS = 4  # as many as the stack has sandboxes
 SOAK_WARM_UP = 1000
 SOAK_REQUESTS = 30_000
-_BEGIN, _END = "<!-- load: made by `make load` -->", "<!-- end of the load -->"
 
 
 def main() -> int:
@@ -49,8 +49,7 @@ def main() -> int:
             _held_table(soaked),
         ]
     )
-    head, _, rest = PAGE.read_text().partition(_BEGIN)
-    PAGE.write_text(f"{head}{_BEGIN}\n\n{text}\n\n{_END}{rest.partition(_END)[2]}")
+    PAGE.write_text(with_part(PAGE, "load", "make load", text))
     print(f"\n{text}\n\nWritten to {PAGE.relative_to(ROOT)}.")
     if figures["not_2xx"] or figures["socket_errors"]:
         print("Some requests failed: the reason is in .aws-sam/local.log.", file=sys.stderr)

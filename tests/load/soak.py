@@ -7,11 +7,13 @@ import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from tests.benchmarks.contest import OURS, RUNTIME_PYTHON
-from tests.benchmarks.runtime_api import SITE, Sandbox, http_event
+from tests.benchmarks.runtime_api import Sandbox
+from tests.support.account import function_environment
+from tests.support.events import SITE, http_event
+from tests.support.processes import memory_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,7 @@ class Held:
     @classmethod
     def by(cls, *pids: int) -> "Held":
         """Returns what these processes hold together."""
-        return cls(sum(map(_resident_bytes, pids)), sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in pids))
+        return cls(sum(map(memory_bytes, pids)), sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in pids))
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,22 +50,16 @@ def soak(endpoints: Mapping[str, Any], *, warm_up: int, requests: int, **environ
     Raises:
         AssertionError: A reply was not the one that the request must get.
     """
-    variables = {
-        "AWS_ACCESS_KEY_ID": "local",
-        "AWS_SECRET_ACCESS_KEY": "local",
-        "AWS_DEFAULT_REGION": endpoints["region"],
-        "AWS_ENDPOINT_URL_DYNAMODB": endpoints["table_url"],
-        "AWS_ENDPOINT_URL_SECRETS_MANAGER": endpoints["secrets_url"],
-        "ALLOWED_ORIGINS": SITE,
-        "CRYPTOCLOUD_API_URL": endpoints["provider_url"],
-        "CRYPTOCLOUD_PAY_URL": endpoints["provider_url"],
-        "CRYPTOCLOUD_SECRET_ARN": endpoints["secret_id"],
-        "IDEMPOTENCY_TABLE": endpoints["table_name"],
-        "PYTHONDONTWRITEBYTECODE": "1",
-        **environment,
-    }
+    variables = function_environment(
+        provider_url=endpoints["provider_url"],
+        secrets_url=endpoints["secrets_url"],
+        table_url=endpoints["table_url"],
+        site=SITE,
+        secret=endpoints["secret_id"],
+        table=endpoints["table_name"],
+    )
     seconds: dict[str, list[float]] = defaultdict(list)
-    with Sandbox(RUNTIME_PYTHON, OURS.artifact, OURS.handler, variables) as sandbox:
+    with Sandbox(RUNTIME_PYTHON, OURS.artifact, OURS.handler, {**variables, **environment}) as sandbox:
         mix = _mix()
         for kind, event, is_right in itertools.islice(mix, warm_up):
             _ask(sandbox, kind, event, is_right)
@@ -95,8 +91,3 @@ def _mix() -> Iterator[tuple[str, object, Callable[[Any], bool]]]:
 
 def _has_status(status: int) -> Callable[[Any], bool]:
     return lambda payload: payload.get("statusCode") == status
-
-
-def _resident_bytes(pid: int) -> int:
-    [line] = [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS:")]
-    return int(line.split()[1]) * 1024

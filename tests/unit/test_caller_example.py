@@ -1,6 +1,5 @@
 """The example for other Lambdas follows the error table and the time limits of the service."""
 
-import copy
 import importlib.util
 import json
 import re
@@ -148,22 +147,6 @@ def test_the_caller_may_invoke_the_alias_and_nothing_else() -> None:
 def test_the_parameter_is_the_alias(arn, accepted) -> None:
     parameter = template_of(EXAMPLE / "template.yaml")["Parameters"]["InvoiceFunctionAliasArn"]
     assert bool(re.search(parameter["AllowedPattern"], arn)) is accepted
-
-
-def lint(definition: dict[str, Any], path: Path) -> str:
-    text = json.dumps(definition).replace("${InvoiceFunctionAliasArn}", "any")
-    properties = {"RoleArn": "arn:aws:iam::123456789012:role/any", "DefinitionString": text}
-    machine = {"Type": "AWS::StepFunctions::StateMachine", "Properties": properties}
-    path.write_text(json.dumps({"Resources": {"Machine": machine}}))
-    return subprocess.run([ROOT / ".venv-local" / "bin" / "cfn-lint", path], capture_output=True, text=True).stdout
-
-
-def test_the_definition_is_well_formed_and_the_linter_would_notice(tmp_path) -> None:
-    # `sam validate --lint` does not look into a definition that is a file of its own.
-    assert lint(DEFINITION, tmp_path / "template.json") == ""
-    wrong = copy.deepcopy(DEFINITION)
-    wrong["States"]["CreateInvoice"]["MaxAttempts"] = 1
-    assert "E3601" in lint(wrong, tmp_path / "template.json")
 
 
 def test_every_next_is_a_state() -> None:

@@ -149,6 +149,43 @@ def test_a_malformed_secret_is_not_configured_and_not_shown(store, manager, answ
     assert fault.value.__cause__ is None
 
 
+@pytest.mark.parametrize(
+    "pasted",
+    [
+        {"api_key": " key-1\n", "shop_id": "\tshop-1 "},
+        {"api_key": "\ufeffkey-1", "shop_id": "shop-1\ufeff"},
+        {"api_key": "\u00a0\ufeff key-1\r\n", "shop_id": "\u2003shop-1"},
+        {"api_key": "Token key-1", "shop_id": "shop-1"},
+        {"api_key": " token \u00a0key-1 ", "shop_id": "shop-1"},
+    ],
+)
+def test_what_comes_along_when_a_key_is_pasted_is_taken_off(store, manager, pasted) -> None:
+    manager.answer = {"SecretString": f"\ufeff {json.dumps(pasted, ensure_ascii=False)}\n"}
+    credentials = store.get()
+    assert (key(credentials), credentials.shop_id) == ("key-1", "shop-1")
+
+
+@pytest.mark.parametrize("name", ["api_key", "shop_id"])
+@pytest.mark.parametrize(
+    ("value", "rule"),
+    [
+        ("\u200bvalue-canary", "must have visible ASCII characters only"),
+        ("value\u00adcanary", "must have visible ASCII characters only"),
+        ("value canary", "must have visible ASCII characters only"),
+        ("…", "placeholder"),
+        (" \ufeff", "must not be empty"),
+        (17, "should be a valid string"),
+    ],
+)
+def test_what_is_refused_is_named_with_its_rule_in_the_log(store, manager, name, value, rule) -> None:
+    manager.answer = {"SecretString": json.dumps({**SECRET, name: value})}
+    with pytest.raises(ServiceNotConfigured) as fault:
+        store.get()
+    assert f"{name}: " in fault.value.reason
+    assert rule in fault.value.reason
+    assert "canary" not in fault.value.reason
+
+
 def test_credentials_never_show_the_key() -> None:
     credentials = Credentials.model_validate(SECRET)
     assert "key-1" not in f"{credentials!r} {credentials} {credentials.model_dump()} {credentials.model_dump_json()}"

@@ -1,5 +1,6 @@
 """The error table: complete, consistent, and the same in the code and in the README."""
 
+import importlib
 import json
 from pathlib import Path
 
@@ -8,7 +9,8 @@ import pytest
 from invoicing.contract import errors
 from invoicing.contract.errors import ERROR_TABLE, FieldError, InvoicingError
 
-README = Path(__file__).parents[2] / "README.md"
+ROOT = Path(__file__).parents[2]
+README = ROOT / "README.md"
 
 
 def test_every_error_is_in_the_table_once() -> None:
@@ -17,6 +19,11 @@ def test_every_error_is_in_the_table_once() -> None:
     }
     assert sorted(defined - {InvoicingError}, key=str) == sorted(ERROR_TABLE, key=str)
     assert len({error.code for error in ERROR_TABLE}) == len(ERROR_TABLE)
+
+
+def test_the_table_is_what_the_functions_say_that_they_can_raise() -> None:
+    entries = [importlib.import_module(file.stem) for file in (ROOT / "functions").glob("*.py")]
+    assert {error for entry in entries for error in entry.ERRORS} == set(ERROR_TABLE)
 
 
 @pytest.mark.parametrize("error", ERROR_TABLE)

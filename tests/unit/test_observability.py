@@ -4,8 +4,10 @@ import importlib
 import io
 import json
 import re
+import subprocess
+import sys
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,7 +20,7 @@ from infra.scan import audit
 from invoicing import observability
 from invoicing.contract.errors import ERROR_TABLE, InternalError, InvalidRequest, InvoicingError
 from invoicing.contract.requests import InvoiceRequest
-from invoicing.observability import AMOUNT_ASKED, ERROR_RAISED, NAMESPACE, logger, record_created
+from invoicing.observability import AMOUNT_ASKED, ERROR_RAISED, NAMESPACE, log_created, metrics, order_in_log
 
 ROOT = Path(__file__).parents[2]
 CONTEXT = SimpleNamespace(
@@ -29,7 +31,12 @@ CONTEXT = SimpleNamespace(
     memory_limit_in_mb=1024,
     get_remaining_time_in_millis=lambda: 28_000,
 )
-HTTP_EVENT = {"requestContext": {}, "headers": {"content-type": "application/json"}, "body": '{"amount": 1}'}
+HTTP_EVENT = {
+    "version": "2.0",
+    "requestContext": {"http": {}},
+    "headers": {"content-type": "application/json"},
+    "body": '{"amount": 1}',
+}
 
 # A metric's name and its dimensions' names.
 type Metric = tuple[str, frozenset[str]]
@@ -110,16 +117,41 @@ def emitted(text: str) -> dict[Metric, list[Any]]:
 
 
 @pytest.fixture
+def start() -> Callable[..., list[dict[str, Any]]]:
+    """Runs a statement in a process of its own, where the settings are read, and returns the lines of its log."""
+
+    def run(statement: str, **environment: str) -> list[dict[str, Any]]:
+        program = f"from decimal import Decimal; from invoicing.observability import *; {statement}"
+        run = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", program],
+            env={"PYTHONPATH": str(ROOT / "functions"), "POWERTOOLS_SERVICE_NAME": "unit-tests", **environment},
+            capture_output=True,
+            check=True,
+            text=True,
+        )
+        decoder, rest, lines = json.JSONDecoder(), run.stdout.strip(), []
+        while rest:  # POWERTOOLS_DEV writes a line over several
+            line, end = decoder.raw_decode(rest)
+            lines.append(line)
+            rest = rest[end:].strip()
+        return lines
+
+    return run
+
+
+@pytest.fixture
 def function(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("CRYPTOCLOUD_SECRET_ARN", "arn")
+    monkeypatch.setenv("IDEMPOTENCY_TABLE", "table")
     return importlib.import_module("create_invoice")
 
 
 def fail_with(function: Any, error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
-    def create(*_: Any) -> Any:
+    def create(*_: Any, **__: Any) -> Any:
         raise error
 
-    monkeypatch.setattr(function, "_create", create)
+    monkeypatch.setattr(function, "_service", lambda: SimpleNamespace(create=create))
 
 
 def counted_by(
@@ -133,7 +165,7 @@ def counted_by(
 
 
 SERVICE = frozenset({"service"})
-BY_VERSION = frozenset({"service", "version"})
+BY_VERSION = frozenset({"service", "function", "version"})
 
 
 def counted() -> set[Metric]:
@@ -181,23 +213,72 @@ def test_the_first_request_of_a_sandbox_is_a_cold_start(function, capsys, monkey
     assert found["ColdStart", frozenset({"function_name", "service"})] == [1.0]
 
 
-def test_a_created_invoice_is_counted_summed_by_currency_and_named_on_one_line_at_once(capsys) -> None:
-    logger.structure_logs(order_id="A-1001", function_request_id="request-1", correlation_id=None)
-    record_created("DZLF4212", Decimal("19.99"), "EUR")
+def test_a_created_invoice_is_counted_and_summed_by_currency(capsys) -> None:
+    log_created("DZLF4212", Decimal("19.99"), "EUR")
+    capsys.readouterr()
+    metrics.flush_metrics()
     printed = capsys.readouterr().out
     assert emitted(printed) == {("InvoiceCreated", SERVICE): [1.0], ("AmountAskedEUR", SERVICE): [19.99]}
-    line = json.loads(printed)
-    assert line | {"_aws": 0} == {
-        "_aws": 0,
-        "service": "unit-tests",
-        "level": "INFO",
-        "message": "invoice created",
-        "function_request_id": "request-1",
-        "order_id": "A-1001",
-        "invoice_id": "DZLF4212",
-        "InvoiceCreated": [1.0],
-        "AmountAskedEUR": [19.99],
-    }
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "level"),
+    [
+        ("POWERTOOLS_LOG_LEVEL", "INFO", "INFO"),
+        ("POWERTOOLS_LOG_LEVEL", "WARNING", "WARNING"),
+        ("POWERTOOLS_LOG_LEVEL", "ERROR", "ERROR"),
+        ("POWERTOOLS_LOG_LEVEL", "CRITICAL", "CRITICAL"),
+        ("AWS_LAMBDA_LOG_LEVEL", "WARN", "WARNING"),
+        ("AWS_LAMBDA_LOG_LEVEL", "FATAL", "CRITICAL"),
+        ("POWERTOOLS_METRICS_DISABLED", "true", "INFO"),
+        ("POWERTOOLS_DEV", "true", "INFO"),
+    ],
+)
+def test_no_setting_loses_the_line_of_a_created_invoice(start, setting: str, value: str, level: str) -> None:
+    lines = start("log_created('DZLF4212', Decimal('19.99'), 'EUR')", **{setting: value})
+    created = [line for line in lines if line.get("message") == "invoice created"]
+    assert [(line["invoice_id"], line["level"]) for line in created] == [("DZLF4212", level)]
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("POWERTOOLS_METRICS_DISABLED", "true"),
+        ("POWERTOOLS_DEV", "1"),
+        ("POWERTOOLS_LOG_LEVEL", "WARNING"),
+        ("AWS_LAMBDA_LOG_LEVEL", "ERROR"),
+    ],
+)
+def test_a_setting_that_switches_a_promise_off_is_in_the_log_at_the_start(start, setting: str, value: str) -> None:
+    lines = start("warn_of_switched_off_promises()", **{setting: value})
+    assert [line["level"] for line in lines] == ["CRITICAL"]
+    assert "metrics" in lines[0]["message"]
+
+
+def test_ordinary_settings_need_no_word(start) -> None:
+    assert start("warn_of_switched_off_promises()", POWERTOOLS_LOG_LEVEL="DEBUG") == []
+
+
+@pytest.mark.parametrize(
+    ("order_id", "logged"),
+    [
+        ("A-1001", "A-1001"),
+        ("Pedido nº 17", "Pedido nº 17"),
+        (1001, "1001"),
+        (Decimal(1001), "1001"),
+        ("x" * 300, "x" * 255),
+        ("", None),
+        (None, None),
+        (True, None),
+        (["A-1001"], None),
+        *(
+            (f"buyer{at}shop.example", "(may be an e-mail address)")
+            for at in ("@", "%40", "%2540", "\uff20", "\ufe6b", "&#64;", "&commat;", "\\u0040", "=40")
+        ),
+    ],
+)
+def test_an_order_is_named_in_the_log_unless_it_may_be_an_email_address(order_id: object, logged: str | None) -> None:
+    assert order_in_log(order_id) == logged
 
 
 def test_two_stacks_share_no_alarm() -> None:
@@ -228,6 +309,8 @@ def test_the_alarms_that_the_owner_gets_are_these() -> None:
     }
     assert table == {
         "CredentialsRejected": ("ProviderCredentialsRejected", 1, 300, 1),
+        "PayLinkRefused": ("PayLinkRefused", 1, 300, 1),
+        "ProviderMoved": ("ProviderMoved", 1, 300, 1),
         "RecordLost": ("RecordLost", 1, 300, 1),
         "OutcomeUnknown": ("OutcomeUnknown", 3, 900, 1),
         "CircuitOpened": ("CircuitOpened", 1, 300, 1),
@@ -237,7 +320,7 @@ def test_the_alarms_that_the_owner_gets_are_these() -> None:
         "ApiThrottled": ("ApiThrottled", 50, 300, 1),
         "DeadLetters": ("ApproximateNumberOfMessagesVisible", 1, 300, 1),
     }
-    assert sum(len(list(metrics_of(alarm))) for alarm in alarms(OBSERVED).values()) == 10  # as many as are free
+    assert sum(len(list(metrics_of(alarm))) for alarm in alarms(OBSERVED).values()) == 12  # ten are free
 
 
 @pytest.mark.parametrize("resources", [OBSERVED, STACK], ids=["observed", "roll-out"])
@@ -318,11 +401,14 @@ def test_a_new_version_that_creates_no_invoices_is_rolled_back_and_one_failure_i
 def test_the_owner_hears_of_every_alarm_and_once_of_a_provider_that_is_down() -> None:
     composite = OBSERVED["InvoicesFail"]["Properties"]
     rule = composite["AlarmRule"]["Sub"]
-    named = set(re.findall(r'(?<!NOT )ALARM\("\$\{(\w+)\}"\)', rule))
+    failing, _, with_a_message = rule.partition(" AND NOT ")
+    named = set(re.findall(r'ALARM\("\$\{(\w+)\}"\)', failing))
     silent = {name for name, alarm in alarms(OBSERVED).items() if "AlarmActions" not in alarm}
     assert named == silent == {"OutcomeUnknown", "CircuitOpened", "FailureShare", "SlowReplies"}
-    # That one says itself what to do.
-    assert rule.endswith('AND NOT ALARM("${CredentialsRejected}")')
+    # Each of these says itself what to do.
+    assert (
+        with_a_message == '(ALARM("${CredentialsRejected}") OR ALARM("${PayLinkRefused}") OR ALARM("${ProviderMoved}"))'
+    )
     for alarm in (composite, *(alarm for name, alarm in alarms(OBSERVED).items() if name not in silent)):
         assert alarm["AlarmActions"] == alarm["OKActions"] == [{"Ref": "Alarms"}]
     shown = OBSERVED["Dashboard"]["Properties"]["DashboardBody"]["Sub"]

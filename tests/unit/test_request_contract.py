@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from invoicing.contract.errors import InvalidRequest
 from invoicing.contract.exact_json import NotAJsonObject, encode_json_object, parse_json_object
 from invoicing.contract.field_errors import read_json_object, validated
-from invoicing.contract.requests import InvoiceRequest
+from invoicing.contract.requests import DirectInvoiceRequest, InvoiceRequest
 
 
 def accepted(body: str) -> InvoiceRequest:
@@ -70,23 +70,34 @@ def test_what_is_no_amount_is_refused_by_name(written: str) -> None:
     [
         ("currency", "usd"),
         ("currency", "BTC"),
-        ("currency", ""),
         ("currency", 1),
-        ("order_id", ""),
         ("order_id", "x" * 256),
-        ("order_id", 17),
+        ("order_id", 1001.5),
+        ("order_id", 1001.0),
+        ("order_id", Decimal("1001.0")),
+        ("order_id", Decimal("1e3")),
+        ("order_id", True),
+        ("order_id", 2**53),
+        ("order_id", Decimal(-(2**53))),
         ("order_id", "a\nb"),
         ("order_id", "a\x00b"),
         ("order_id", "a\u200bb"),
         ("order_id", "\ud800"),
         ("order_id", ["A-1"]),
-        ("email", ""),
         ("email", "nobody"),
         ("email", "a@b@c.example"),
         ("email", "a b@c.example"),
         ("email", "a@b.example\n"),
         ("email", "a@" + "b" * 250 + ".example"),
         ("email", {}),
+        ("email", "buyer@stra\u00dfe.example"),
+        ("email", "buyer@\u1e9e.example"),
+        ("email", "buyer@\u03c2.example"),
+        ("email", "buyer@a\u200db.example"),
+        ("email", "b\u00fcyer@shop.example"),
+        ("email", "buyer@\u00fc..example"),
+        ("email", "buyer@" + "\u00fc" * 60 + ".example"),
+        ("email", "a" * 230 + "@" + "\u00fc" * 10 + ".example"),
         ("description", "x" * 256),
         ("description", "a\x07b"),
         ("description", 1),
@@ -112,11 +123,69 @@ def test_a_field_that_breaks_its_rule_is_refused_by_name(field: str, value: Any)
         ("email", "a@b.example".rjust(254, "a")),
         ("description", "x" * 255),
         ("description", "two\nlines"),
+        ("description", "all\r\nline\rbreaks\x0b\x0c\x85\u2028\u2029"),
+        ("order_id", "no\u00a0break"),
+        ("order_id", "newer than this Python: \U0001fae9\U0003ffff"),
         ("shop_id", "shop"),
     ],
 )
 def test_a_field_at_the_edge_of_its_rule_is_accepted(field: str, value: str) -> None:
     assert getattr(InvoiceRequest.model_validate({"amount": 1, field: value}), field) == value
+
+
+@pytest.mark.parametrize(
+    ("written", "amount"),
+    [("19.990", "19.99"), ('"19.990000"', "19.99"), ('"100.000"', "100.00"), ("0.0100", "0.01"), ('"7.10"', "7.10")],
+)
+def test_zeros_behind_the_cents_are_no_decimals(written: str, amount: str) -> None:
+    assert str(accepted(f'{{"amount": {written}}}').amount) == amount
+
+
+def test_decimals_are_compared_exactly_however_many_there_are() -> None:
+    assert refused_pointers({"amount": "1." + "0" * 5_000 + "1"}) == ["/amount"]
+    assert accepted('{"amount": 1.' + "0" * 5_000 + "}").amount == 1
+
+
+def test_float_noise_is_refused_with_the_cure() -> None:
+    with pytest.raises(InvalidRequest) as refusal:
+        validated(InvoiceRequest, {"amount": 0.1 + 0.2})
+    assert refusal.value.fields[0].detail == 'must have at most 2 decimals: round it, or send a string such as "19.99"'
+
+
+@pytest.mark.parametrize(
+    ("sent", "order_id"), [(1001, "1001"), (Decimal(1001), "1001"), (0, "0"), (Decimal("-0"), "0"), (-7, "-7")]
+)
+def test_an_integer_order_id_counts_as_its_digits(sent: object, order_id: str) -> None:
+    assert InvoiceRequest.model_validate({"amount": 1, "order_id": sent}).order_id == order_id
+
+
+@pytest.mark.parametrize(
+    ("sent", "ascii_form"),
+    [
+        ("buyer@b\u00fccher.example", "buyer@xn--bcher-kva.example"),
+        ("buyer@B\u00dcCHER.example", "buyer@xn--bcher-kva.example"),
+        ("buyer@\u043f\u043e\u0447\u0442\u0430.\u0440\u0444", "buyer@xn--80a1acny.xn--p1ai"),
+        ("buyer@xn--bcher-kva.example", "buyer@xn--bcher-kva.example"),
+    ],
+)
+def test_an_international_domain_is_sent_in_its_ascii_form(sent: str, ascii_form: str) -> None:
+    assert InvoiceRequest.model_validate({"amount": 1, "email": sent}).email == ascii_form
+
+
+@pytest.mark.parametrize("nothing", [None, ""])
+def test_an_optional_field_without_a_value_counts_as_left_out(nothing: str | None) -> None:
+    optional = dict.fromkeys(InvoiceRequest.model_fields.keys() - {"amount"}, nothing)
+    assert InvoiceRequest.model_validate({"amount": 1, **optional}).model_dump(exclude_none=True) == {
+        "amount": 1,
+        "currency": "USD",
+    }
+
+
+def test_an_amount_or_a_direct_callers_key_without_a_value_is_refused() -> None:
+    assert refused_pointers({"amount": ""}) == ["/amount"]
+    with pytest.raises(InvalidRequest) as refusal:
+        validated(DirectInvoiceRequest, {"amount": 1, "order_id": "A-1", "idempotency_key": ""})
+    assert [field.pointer for field in refusal.value.fields] == ["/idempotency_key"]
 
 
 def test_currency_is_usd_unless_said_and_an_optional_null_counts_as_left_out() -> None:
@@ -172,7 +241,7 @@ def test_a_refusal_never_repeats_the_value(value: Any) -> None:
 )
 def test_what_is_no_json_object_is_refused(body: str) -> None:
     with pytest.raises(InvalidRequest) as refusal:
-        read_json_object(body)
+        read_json_object(body.encode())
     assert [field.pointer for field in refusal.value.fields] == [""]
 
 
@@ -183,7 +252,7 @@ def test_invalid_utf8_is_refused() -> None:
 
 def test_a_field_that_stands_twice_is_refused_by_name() -> None:
     with pytest.raises(InvalidRequest) as refusal:
-        read_json_object('{"amount": 1, "currency": "USD", "amount": 2}')
+        read_json_object(b'{"amount": 1, "currency": "USD", "amount": 2}')
     assert [field.pointer for field in refusal.value.fields] == ["/amount"]
 
 

@@ -8,17 +8,28 @@ from typing import Any
 import pytest
 
 from invoicing.aws import SECRETS_LIMIT_S
-from invoicing.contract.errors import InvalidRequest, OutcomeUnknown, ProviderCredentialsRejected, ProviderUnavailable
+from invoicing.contract.errors import (
+    InvalidRequest,
+    OutcomeUnknown,
+    PayLinkRefused,
+    ProviderCredentialsRejected,
+    ProviderUnavailable,
+)
 from invoicing.contract.invoice import Invoice
+from invoicing.contract.origins import origin_of
 from invoicing.contract.requests import InvoiceRequest
-from invoicing.contract.settings import Settings
+from invoicing.contract.settings import CreateInvoiceSettings
 from invoicing.create import RESERVE_S, InvoiceService
 from invoicing.credentials import Credentials
+from invoicing.observability import TEST_INVOICE_CREATED, logger, metrics
+from invoicing.provider.outcomes import Api, Call
+from invoicing.provider.v1 import V1
+from invoicing.provider.v2 import v2
 
 INVOICE = Invoice(pay_url="https://pay.cryptocloud.plus/DZLF4212", invoice_id="DZLF4212")
 OLD = Credentials.model_validate({"api_key": "old", "shop_id": "shop-1"})
 NEW = Credentials.model_validate({"api_key": "new", "shop_id": "shop-1"})
-SETTINGS = Settings(
+SETTINGS = CreateInvoiceSettings(
     cryptocloud_secret_arn="arn",
     idempotency_table="table",
     min_amount=Decimal(1),
@@ -51,19 +62,19 @@ class ClosedCircuit:
 class FakeProvider:
     """Knows one key; remembers the keys and deadlines of its calls."""
 
-    def __init__(self, valid: Credentials = OLD, failure: Exception | None = None) -> None:
-        self.valid, self.failure = valid, failure
+    def __init__(self, valid: Credentials = OLD, failure: Exception | None = None, invoice: Invoice = INVOICE) -> None:
+        self.valid, self.failure, self.invoice = valid, failure, invoice
         self.keys: list[str] = []
         self.deadlines_s: list[float] = []
 
-    def create_invoice(self, _: InvoiceRequest, credentials: Credentials, *, deadline_s: float) -> Invoice:
+    def perform(self, _: Call[Invoice], credentials: Credentials, *, deadline_s: float) -> Invoice:
         self.keys.append(credentials.api_key.get_secret_value())
         self.deadlines_s.append(deadline_s)
         if self.failure:
             raise self.failure
         if credentials != self.valid:
             raise ProviderCredentialsRejected
-        return INVOICE
+        return self.invoice
 
 
 def create(
@@ -72,10 +83,11 @@ def create(
     *,
     lambda_s: float = 28.0,
     circuit: ClosedCircuit | None = None,
+    api: Api = V1,
     **fields: Any,
 ) -> Invoice:
     request = InvoiceRequest.model_validate({"amount": 100, **fields})
-    service = InvoiceService(SETTINGS, store, None, circuit or ClosedCircuit(), provider)  # type: ignore[arg-type]
+    service = InvoiceService(SETTINGS, store, None, circuit or ClosedCircuit(), provider, api)  # type: ignore[arg-type]
     return service.create(request, None, lambda_deadline_s=time.monotonic() + lambda_s).invoice
 
 
@@ -101,6 +113,32 @@ def test_a_shop_id_may_be_sent_only_if_it_is_ours() -> None:
     assert [field.pointer for field in refusal.value.fields] == ["/shop_id"]
     assert "shop-1" not in refusal.value.fields[0].detail
     assert provider.keys == []
+
+
+def test_a_currency_is_accepted_only_where_the_dialect_knows_it() -> None:
+    provider = FakeProvider()
+    with pytest.raises(InvalidRequest) as refusal:
+        create(FakeStore(), provider, currency="KZT")
+    [field] = refusal.value.fields
+    assert (field.pointer, field.detail) == ("/currency", "must be one of USD, RUB, EUR, GBP, UAH")
+    assert provider.keys == []
+    assert create(FakeStore(), provider, api=v2(), currency="KZT") == INVOICE
+
+
+def test_an_invoice_of_a_test_project_is_counted_and_every_further_line_of_the_log_says_so() -> None:
+    for test_mode, counted in ((None, 0), (True, 1)):
+        logger.clear_state()
+        metrics.clear_metrics()
+        create(FakeStore(), FakeProvider(invoice=INVOICE.model_copy(update={"test_mode": bool(test_mode)})))
+        assert logger.get_current_keys().get("test_mode") is test_mode
+        assert len(metrics.metric_set.get(TEST_INVOICE_CREATED, {}).get("Value", [])) == counted
+
+
+def test_the_log_names_the_dialect_and_the_host() -> None:
+    for api in (V1, v2()):
+        create(FakeStore(), FakeProvider(), api=api)
+        keys = logger.get_current_keys()
+        assert (keys["provider_api"], keys["provider_host"]) == (api.name, "api.cryptocloud.plus")
 
 
 def test_a_rotated_key_costs_no_invoice() -> None:
@@ -133,10 +171,10 @@ def test_both_calls_share_the_providers_time_and_reading_the_secret_does_not_spe
             return self.now_s
 
     class SlowProvider(FakeProvider):
-        def create_invoice(self, request: InvoiceRequest, credentials: Credentials, *, deadline_s: float) -> Invoice:
+        def perform(self, call: Call[Invoice], credentials: Credentials, *, deadline_s: float) -> Invoice:
             allowed_s.append(deadline_s - clock.now_s)
             clock.now_s += 15
-            return super().create_invoice(request, credentials, deadline_s=deadline_s)
+            return super().perform(call, credentials, deadline_s=deadline_s)
 
     class SlowStore(FakeStore):
         def read_again(self) -> Credentials:
@@ -170,3 +208,27 @@ def test_the_provider_has_its_timeout_or_what_lambda_leaves_less_a_reserve(lambd
     before_s = time.monotonic()
     create(FakeStore(), provider, lambda_s=lambda_s)
     assert provider.deadlines_s[0] - before_s == pytest.approx(allowed_s, abs=0.2)
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "https://pay.cryptocloud.plus.evil.example/DZLF4212",
+        "https://evil.example/https://pay.cryptocloud.plus/",
+        "https://pay.cryptocloud.plus:8443/DZLF4212",
+        "https://pay.cryptocloud.plus:0/DZLF4212",
+        "http://pay.cryptocloud.plus/DZLF4212",
+    ],
+)
+def test_a_link_of_another_origin_reaches_no_buyer_and_the_log_names_the_origin(link: str) -> None:
+    provider = FakeProvider(invoice=Invoice(pay_url=link, invoice_id="DZLF4212"))
+    with pytest.raises(PayLinkRefused) as refusal:
+        create(FakeStore(), provider)
+    assert str(origin_of(link)) in refusal.value.reason
+    assert not refusal.value.retryable
+
+
+def test_links_of_both_hosts_of_the_provider_are_delivered() -> None:
+    for link in ("https://pay.cryptocloud.plus/DZLF4212", "https://pay.trybit.com/DZLF4212"):
+        invoice = Invoice(pay_url=link, invoice_id="DZLF4212")
+        assert create(FakeStore(), FakeProvider(invoice=invoice)) == invoice

@@ -1,12 +1,15 @@
 """The environment: validated as a whole, and a fault names the variable and never its value."""
 
+import re
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
+from invoicing.contract import settings as settings_module
 from invoicing.contract.errors import ServiceNotConfigured
 from invoicing.contract.origins import Origin, origin_of
-from invoicing.contract.settings import Settings, load_settings
+from invoicing.contract.settings import CreateInvoiceSettings
 
 ENVIRONMENT = {
     "ALLOWED_ORIGINS": "https://shop.example,https://www.shop.example",
@@ -20,17 +23,17 @@ ENVIRONMENT = {
 
 @pytest.fixture
 def load(monkeypatch: pytest.MonkeyPatch):
-    def load_with(**changes: str | None) -> Settings:
+    def load_with(**changes: str | None) -> CreateInvoiceSettings:
         for name, value in {**ENVIRONMENT, **changes}.items():
             if value is None:
                 monkeypatch.delenv(name, raising=False)
             else:
                 monkeypatch.setenv(name, value)
-        load_settings.cache_clear()
-        return load_settings()
+        settings_module.load.cache_clear()
+        return settings_module.load(CreateInvoiceSettings)
 
     yield load_with
-    load_settings.cache_clear()
+    settings_module.load.cache_clear()
 
 
 def test_settings_come_from_the_environment(load) -> None:
@@ -38,7 +41,26 @@ def test_settings_come_from_the_environment(load) -> None:
     assert (settings.min_amount, settings.max_amount) == (Decimal("0.50"), Decimal(500))
     assert settings.provider_timeout == 15
     assert settings.cryptocloud_api_url == "https://api.cryptocloud.plus"
-    assert settings.cryptocloud_pay_url == "https://pay.cryptocloud.plus"
+    assert settings.cryptocloud_pay_origins == {
+        origin_of("https://pay.cryptocloud.plus"),
+        origin_of("https://pay.trybit.com"),
+    }
+
+
+def test_v1_is_spoken_unless_the_owner_chooses_v2_which_knows_a_lifetime_and_coins(load) -> None:
+    settings = load()
+    assert (settings.cryptocloud_api, settings.invoice_lifetime, settings.coins) == ("v1", None, None)
+    settings = load(CRYPTOCLOUD_API="v2", INVOICE_LIFETIME="90", COINS="USDT_TRC20,BTC")
+    assert (settings.invoice_lifetime, settings.coins) == (90, ("USDT_TRC20", "BTC"))
+    settings = load(CRYPTOCLOUD_API="v1", INVOICE_LIFETIME="project", COINS="project")
+    assert (settings.invoice_lifetime, settings.coins) == (None, None)
+
+
+@pytest.mark.parametrize(("name", "value"), [("INVOICE_LIFETIME", "90"), ("COINS", "BTC")])
+def test_what_only_v2_can_do_is_not_silently_left_out_by_v1(load, name: str, value: str) -> None:
+    with pytest.raises(ServiceNotConfigured) as fault:
+        load(**{"CRYPTOCLOUD_API": "v1", "INVOICE_LIFETIME": "", "COINS": "", name: value})
+    assert "COINS and INVOICE_LIFETIME need CRYPTOCLOUD_API=v2" in fault.value.reason
 
 
 def test_only_listed_origins_may_call(load) -> None:
@@ -58,8 +80,14 @@ def test_only_listed_origins_may_call(load) -> None:
         ("CRYPTOCLOUD_API_URL", "https://api.cryptocloud.plus/v1"),
         ("CRYPTOCLOUD_API_URL", "https://user@api.cryptocloud.plus"),
         ("CRYPTOCLOUD_API_URL", "ftp://api.cryptocloud.plus"),
-        ("CRYPTOCLOUD_PAY_URL", "http://10.0.0.1"),
-        ("CRYPTOCLOUD_PAY_URL", "pay.cryptocloud.plus"),
+        ("CRYPTOCLOUD_PAY_ORIGINS", "http://10.0.0.1"),
+        ("CRYPTOCLOUD_PAY_ORIGINS", "pay.cryptocloud.plus"),
+        ("CRYPTOCLOUD_API", "v3"),
+        ("INVOICE_LIFETIME", "0"),
+        ("INVOICE_LIFETIME", "1441"),
+        ("INVOICE_LIFETIME", "1.5"),
+        ("COINS", "btc"),
+        ("COINS", "BTC;ETH"),
         ("MIN_AMOUNT", "nothing"),
         ("MIN_AMOUNT", "0"),
         ("MIN_AMOUNT", "NaN"),
@@ -75,6 +103,42 @@ def test_a_wrong_variable_is_named_for_the_log_without_its_value(load, name: str
         load(**{name: value})
     assert name in fault.value.reason
     assert value is None or f"'{value}'" not in fault.value.reason
+
+
+NEVER_SENT_BY_A_BROWSER = [
+    "https://shop.example:443", "http://shop.example:80", "https://shop.example.", "https://Shop.example",
+    "https://shop.example/", "https://shop.example/shop", "https://shop.example?", "https://user@shop.example",
+    "shop.example", "https://shop.example:08443", "https://shop.example:", "null",
+]  # fmt: skip
+SENT_BY_BROWSERS = [
+    "https://shop.example", "https://xn--bcher-kva.example", "http://127.0.0.1:8000", "http://localhost:8000",
+    "https://shop.example:8443", "http://shop.example:443", "https://shop.example:80", "https://a.b-c.example:4430",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("origin", NEVER_SENT_BY_A_BROWSER)
+def test_an_allowed_origin_that_no_browser_sends_is_refused(load, origin: str) -> None:
+    with pytest.raises(ServiceNotConfigured) as fault:
+        load(ALLOWED_ORIGINS=f"https://www.shop.example,{origin}")
+    assert fault.value.reason.startswith("environment: ALLOWED_ORIGINS: ")
+
+
+def test_the_template_and_the_settings_accept_the_same_origins(load) -> None:
+    pattern = re.compile(only_template_pattern("AllowedOrigins"))
+    for origin in (*SENT_BY_BROWSERS, "*", "none"):
+        assert pattern.fullmatch(origin), origin
+        assert load(ALLOWED_ORIGINS=origin).allowed_origins == {origin}
+    assert pattern.fullmatch(",".join(SENT_BY_BROWSERS))
+    for origin in NEVER_SENT_BY_A_BROWSER:
+        for origins in (origin, f"https://www.shop.example,{origin}", f"{origin},https://www.shop.example"):
+            assert not pattern.fullmatch(origins), origins
+
+
+def only_template_pattern(parameter: str) -> str:
+    text = (Path(__file__).parents[2] / "template.yaml").read_text()
+    found = re.search(rf"^  {parameter}:$.*?^    AllowedPattern: (?:>-\n +)?(.*?)$", text, re.MULTILINE | re.DOTALL)
+    assert found, f"{parameter} has no pattern in template.yaml"
+    return found.group(1)
 
 
 @pytest.mark.parametrize(

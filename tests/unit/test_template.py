@@ -5,22 +5,20 @@ import json
 import re
 import subprocess
 import tomllib
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from invoicing.create import RESERVE_S
 from invoicing.keys import KEY_LIFETIME_S
+from tests.support import ROOT
+from tests.support.sam import translate
+from tests.support.templates import listed, of_type, only, read_template, references
 
-ROOT = Path(__file__).parents[2]
-SETTINGS_OF_SAM = {"AWS_DEFAULT_REGION": "us-east-1", "PATH": "/usr/bin:/bin", "SAM_CLI_TELEMETRY": "0"}
-
-
-def translate(*parameters: str) -> dict[str, Any]:
-    command = [ROOT / ".venv-local" / "bin" / "python", "-m", "infra.local.translate", *parameters]
-    translated = subprocess.run(command, cwd=ROOT, env=SETTINGS_OF_SAM, capture_output=True, check=True, text=True)
-    return json.loads(translated.stdout)
+# As the owner writes it. What SAM makes of it is the fixture ``template``.
+WRITTEN = read_template(ROOT / "template.yaml")
+FUNCTIONS = of_type(WRITTEN, "AWS::Serverless::Function")
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 @pytest.fixture(scope="module")
@@ -31,51 +29,61 @@ def template() -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def template_with_canary() -> dict[str, Any]:
     # Alone among the parameters, this one changes what SAM makes and not only what CloudFormation makes of it.
-    return translate("CanaryRollout=true")
+    return translate(CanaryRollout="true")
 
 
-def resources(template: dict[str, Any], resource_type: str) -> dict[str, dict[str, Any]]:
-    found = {
-        name: resource["Properties"]
-        for name, resource in template["Resources"].items()
-        if resource["Type"] == resource_type
-    }
-    assert found, f"no {resource_type} in the template"
-    return found
+def attribute(name: str, attribute: str = "Arn") -> dict[str, Any]:
+    return {"Fn::GetAtt": [name, attribute]}
 
 
-TABLE = {"Fn::GetAtt": ["IdempotencyTable", "Arn"]}
-LOGS = {"Fn::GetAtt": ["CreateInvoiceLogs", "Arn"]}
-KEY = {"Fn::GetAtt": ["EncryptionKey", "Arn"]}
-FUNCTION = [{"Fn::GetAtt": ["CreateInvoiceFunction", "Arn"]}, {"Fn::Sub": "${CreateInvoiceFunction.Arn}:*"}]
-PERMISSIONS = {
+def role_of(function: str) -> str:
+    role = FUNCTIONS[function].get("Role", {}).get("Fn::GetAtt", [None])
+    assert role[0] in WRITTEN["Resources"], f"{function} has no Role of this template: give it `!GetAtt …Role.Arn`"
+    return role[0]
+
+
+def logs_of(function: str) -> str:
+    group = FUNCTIONS[function].get("LoggingConfig", {}).get("LogGroup", {}).get("Ref")
+    assert group in WRITTEN["Resources"], f"{function} has no LoggingConfig with a LogGroup of this template"
+    return group
+
+
+def routes_of(function: str) -> list[tuple[str, str]]:
+    events = FUNCTIONS[function].get("Events", {}).values()
+    return [
+        (event["Properties"]["Method"].upper(), event["Properties"]["Path"])
+        for event in events
+        if event["Type"] == "HttpApi"
+    ]
+
+
+KEY = attribute("EncryptionKey")
+OWN_KEY = {"Fn::If": ["HasKey", KEY, {"Ref": "AWS::NoValue"}]}
+# With CustomerManagedKey only.
+WITH_KEY = [
+    *((f"kms:{action}", KEY) for action in ("Decrypt", "DescribeKey", "Encrypt")),
+    *((f"kms:GenerateDataKey{kind}", KEY) for kind in ("", "WithoutPlaintext")),
+    *((f"kms:ReEncrypt{way}", KEY) for way in ("From", "To")),
+]
+TRACES = [("xray:PutTelemetryRecords", "*"), ("xray:PutTraceSegments", "*")]
+ALL_FUNCTIONS = [arn for name in FUNCTIONS for arn in (attribute(name), {"Fn::Sub": f"${{{name}.Arn}}:*"})]
+# What a role may do on top of writing its function's logs and traces. A function that only computes needs no entry.
+PERMISSIONS: dict[str, list[tuple[str, Any]]] = {
     "CreateInvoiceRole": [
         ("secretsmanager:GetSecretValue", {"Ref": "ProviderSecret"}),
-        *((f"dynamodb:{action}Item", TABLE) for action in ("Delete", "Get", "Put", "Update")),
-        ("sqs:SendMessage", {"Fn::GetAtt": ["FailedEvents", "Arn"]}),
-        ("logs:CreateLogStream", LOGS),
-        ("logs:PutLogEvents", LOGS),
-        # These two know no resources.
-        ("xray:PutTelemetryRecords", "*"),
-        ("xray:PutTraceSegments", "*"),
-        # With CustomerManagedKey only.
-        *((f"kms:{action}", KEY) for action in ("Decrypt", "DescribeKey", "Encrypt")),
-        *((f"kms:GenerateDataKey{kind}", KEY) for kind in ("", "WithoutPlaintext")),
-        *((f"kms:ReEncrypt{way}", KEY) for way in ("From", "To")),
+        *((f"dynamodb:{action}Item", attribute("IdempotencyTable")) for action in ("Delete", "Get", "Put", "Update")),
+        ("sqs:SendMessage", attribute("FailedEvents")),
+        *WITH_KEY,
     ],
     # With CanaryRollout only.
     "RolloutRole": [
-        *((f"lambda:{action}", FUNCTION) for action in ("GetAlias", "GetProvisionedConcurrencyConfig", "UpdateAlias")),
+        *((f"lambda:{name}", ALL_FUNCTIONS) for name in ("GetAlias", "GetProvisionedConcurrencyConfig", "UpdateAlias")),
         (
             "cloudwatch:DescribeAlarms",
             {"Fn::Sub": "arn:${AWS::Partition}:cloudwatch:${AWS::Region}:${AWS::AccountId}:alarm:*"},
         ),
     ],
-}
-
-
-def listed(one_or_many: Any) -> list[Any]:
-    return one_or_many if isinstance(one_or_many, list) else [one_or_many]
+}  # fmt: skip
 
 
 def permissions(role: dict[str, Any]) -> list[tuple[str, Any]]:
@@ -88,73 +96,113 @@ def permissions(role: dict[str, Any]) -> list[tuple[str, Any]]:
     ]
 
 
+def in_order(allowed: list[tuple[str, Any]]) -> list[str]:
+    return sorted(f"{action} on {json.dumps(resource)}" for action, resource in allowed)
+
+
 @pytest.mark.parametrize("setting", ["template", "template_with_canary"])
 def test_each_role_may_do_exactly_this_and_nothing_else(setting, request) -> None:
     template = request.getfixturevalue(setting)
-    roles = resources(template, "AWS::IAM::Role")
-    found = {name: permissions(role) for name, role in roles.items()}
-    for name, allowed in found.items():
-        for action, resource in allowed:
-            print(f"{name:20} {action:40} {json.dumps(resource)}")
-    # Nothing that SAM would add by itself: a role, a managed policy, a policy of its own.
-    assert found == PERMISSIONS
-    assert not [name for name, role in roles.items() if "ManagedPolicyArns" in role]
+    roles = of_type(template, "AWS::IAM::Role")
+    logs = {
+        role_of(name): [(f"logs:{action}", attribute(logs_of(name))) for action in ("CreateLogStream", "PutLogEvents")]
+        for name in FUNCTIONS
+    }
+    assert roles.keys() == {*logs, "RolloutRole"}
+    for name, role in roles.items():
+        expected = [*PERMISSIONS.get(name, []), *([*logs[name], *TRACES] if name in logs else [])]
+        assert in_order(permissions(role)) == in_order(expected), f"{name}: give it less, or add it to PERMISSIONS"
+        # Nothing that SAM would add by itself: a role, a managed policy, a policy of its own.
+        assert "ManagedPolicyArns" not in role, name
     kinds = {resource["Type"] for resource in template["Resources"].values()}
     assert not {kind for kind in kinds if kind.startswith("AWS::IAM::")} - {"AWS::IAM::Role"}
 
 
-@pytest.mark.parametrize(
-    ("role", "service"), [("CreateInvoiceRole", "lambda.amazonaws.com"), ("RolloutRole", "codedeploy.amazonaws.com")]
-)
-def test_each_role_is_for_one_service(template, role: str, service: str) -> None:
-    [statement] = resources(template, "AWS::IAM::Role")[role]["AssumeRolePolicyDocument"]["Statement"]
-    assert statement == {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
+def test_each_role_is_for_one_service_and_each_function_has_one_of_its_own(template) -> None:
+    roles = of_type(template, "AWS::IAM::Role")
+    services = {"RolloutRole": "codedeploy.amazonaws.com"}
+    for name in FUNCTIONS:
+        assert role_of(name) not in services, f"{name} shares {role_of(name)} with another function"
+        services[role_of(name)] = "lambda.amazonaws.com"
+    for role, service in services.items():
+        assert roles[role]["AssumeRolePolicyDocument"]["Statement"] == [
+            {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
+        ], f"{role} must be for {service} alone"
 
 
 def test_no_action_of_a_role_is_a_wildcard_and_only_tracing_has_no_resource(template) -> None:
-    allowed = [entry for role in resources(template, "AWS::IAM::Role").values() for entry in permissions(role)]
+    allowed = [entry for role in of_type(template, "AWS::IAM::Role").values() for entry in permissions(role)]
     assert not [action for action, _ in allowed if "*" in action]
     assert {action.split(":")[0] for action, resource in allowed if "*" in listed(resource)} == {"xray"}
 
 
-def test_only_the_http_api_may_call_the_function_besides_roles(template) -> None:
-    [permission] = resources(template, "AWS::Lambda::Permission").values()
-    assert permission["Principal"] == "apigateway.amazonaws.com"
-    assert permission["SourceArn"]["Fn::Sub"][0].endswith("/POST/v1/invoice/create")
+def test_besides_roles_only_its_route_may_call_a_function(template) -> None:
+    permitted = of_type(template, "AWS::Lambda::Permission")
+    for name in FUNCTIONS:
+        for method, path in routes_of(name):
+            ends = [
+                permission["SourceArn"]["Fn::Sub"][0]
+                for permission in permitted.values()
+                if permission["Principal"] == "apigateway.amazonaws.com"
+                and name in json.dumps(permission["FunctionName"])
+            ]
+            assert [end for end in ends if end.endswith(f"/{method}{path}")], f"{name}: {method} {path} may not call it"
+    routes = sum(len(routes_of(name)) for name in FUNCTIONS)
+    by_routes = [name for name, it in permitted.items() if it["Principal"] == "apigateway.amazonaws.com"]
+    assert len(by_routes) == routes, f"{by_routes} for {routes} routes"
+    for name, permission in permitted.items():
+        # Without it, any account's API or rule could call: https://docs.aws.amazon.com/IAM/latest/UserGuide/confused-deputy.html
+        assert permission.get("SourceArn"), f"{name} says not who may call"
+
+
+def canary_alarms(function: str) -> list[str]:
+    preference = FUNCTIONS[function].get("DeploymentPreference", {})
+    condition, alarms, _ = preference.get("Alarms", {}).get("Fn::If", [None, [], None])
+    assert condition == "IsCanary", f"{function} has no DeploymentPreference with Alarms of IsCanary"
+    return [alarm["Ref"] for alarm in alarms]
 
 
 def test_all_at_once_needs_no_codedeploy(template) -> None:
     assert not [kind for kind in template["Resources"].values() if kind["Type"].startswith("AWS::CodeDeploy")]
-    [alias] = [resource for resource in template["Resources"].values() if resource["Type"] == "AWS::Lambda::Alias"]
-    assert "UpdatePolicy" not in alias
+    aliases = {name for name, it in template["Resources"].items() if it["Type"] == "AWS::Lambda::Alias"}
+    assert not [name for name in aliases if "UpdatePolicy" in template["Resources"][name]]
     conditional = {name for name, resource in template["Resources"].items() if resource.get("Condition") == "IsCanary"}
-    assert conditional == {"NewVersionFails", "NewVersionCreatesNoInvoices", "RolloutRole"}
+    assert conditional == {"RolloutRole", *(alarm for name in FUNCTIONS for alarm in canary_alarms(name))}
 
 
-def test_a_canary_is_rolled_back_by_alarms_on_the_new_version(template_with_canary) -> None:
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_canary_of_each_function_is_rolled_back_by_alarms_on_its_own_new_version(
+    template_with_canary, function
+) -> None:
     template = template_with_canary
-    [group] = resources(template, "AWS::CodeDeploy::DeploymentGroup").values()
+    group = only(of_type(template, "AWS::CodeDeploy::DeploymentGroup"), function)
     assert group["DeploymentConfigName"]["Fn::Sub"][1] == {"ConfigName": "Canary10Percent5Minutes"}
-    assert group["ServiceRoleArn"]["Fn::If"][:2] == ["IsCanary", {"Fn::GetAtt": ["RolloutRole", "Arn"]}]
+    assert group["ServiceRoleArn"]["Fn::If"][:2] == ["IsCanary", attribute("RolloutRole")]
     condition, alarms, _ = group["AlarmConfiguration"]["Fn::If"]
     assert condition == "IsCanary"
     assert alarms["Enabled"]
     names = [alarm["Name"]["Ref"] for alarm in alarms["Alarms"]]
-    assert names == ["NewVersionFails", "NewVersionCreatesNoInvoices"]
+    assert names == canary_alarms(function)
+    assert names, f"no alarm ends a canary of {function}"
     assert "DEPLOYMENT_STOP_ON_ALARM" in group["AutoRollbackConfiguration"]["Events"]
-    [alias] = [resource for resource in template["Resources"].values() if resource["Type"] == "AWS::Lambda::Alias"]
+    alias = only(
+        {name: it for name, it in template["Resources"].items() if it["Type"] == "AWS::Lambda::Alias"}, function
+    )
     assert alias["UpdatePolicy"]["CodeDeployLambdaAliasUpdate"]["DeploymentGroupName"]
-    [version] = resources(template, "AWS::Lambda::Version")
+    version = only({name: name for name in of_type(template, "AWS::Lambda::Version")}, f"{function}Version")
     for name in names:
         for query in template["Resources"][name]["Properties"]["Metrics"]:
-            if "MetricStat" in query:
-                dimensions = {dimension["Name"]: dimension["Value"] for dimension in dimensions_of(query)}
-                new = dimensions.get("version") or dimensions["ExecutedVersion"]
-                assert new == {"Fn::GetAtt": [version, "Version"]}
-
-
-def dimensions_of(query: dict[str, Any]) -> list[dict[str, Any]]:
-    return query["MetricStat"]["Metric"]["Dimensions"]
+            if "MetricStat" not in query:
+                continue
+            metric = query["MetricStat"]["Metric"]
+            dimensions = {dimension["Name"]: dimension["Value"] for dimension in metric["Dimensions"]}
+            is_ours = not metric["Namespace"].startswith("AWS/")
+            said = f"{name}, {query['Id']}: must be about the new version of {function}"
+            assert dimensions.get("version" if is_ours else "ExecutedVersion") == attribute(version, "Version"), said
+            assert dimensions.get("function" if is_ours else "FunctionName", {"Ref": function}) == {"Ref": function}, (
+                said
+            )
+            assert is_ours or dimensions["Resource"] == {"Fn::Sub": f"${{{function}}}:live"}, said
 
 
 @pytest.mark.parametrize("setting", ["template", "template_with_canary"])
@@ -164,29 +212,13 @@ def test_no_resource_waits_for_itself(setting, request) -> None:
     waits_for = {name: references(resource) & resources.keys() for name, resource in resources.items()}
     graphlib.TopologicalSorter(waits_for).prepare()
     assert "InvoiceApi" in waits_for["ObservabilityStack"]
-    assert "CreateInvoiceFunctionAliaslive" in waits_for["InvoiceApi"]
-
-
-def references(part: Any) -> set[str]:
-    match part:
-        case {"Ref": str(name)}:
-            return {name}
-        case {"Fn::GetAtt": [str(name), *_]}:
-            return {name}
-        case {"DependsOn": names, **rest}:
-            return set(listed(names)) | references(rest)
-        case dict():
-            inner = set().union(*map(references, part.values()))
-            text = listed(part.get("Fn::Sub", ""))[0]
-            return inner | set(re.findall(r"\$\{(\w+)", text)) if isinstance(text, str) else inner
-        case list():
-            return set().union(*map(references, part))
-        case _:
-            return set()
+    for function in FUNCTIONS:
+        if routes_of(function):
+            assert f"{function}Aliaslive" in waits_for["InvoiceApi"]
 
 
 def test_concurrency_is_reserved_only_when_asked_for(template) -> None:
-    function = resources(template, "AWS::Lambda::Function")["CreateInvoiceFunction"]
+    function = only(of_type(template, "AWS::Lambda::Function"), "CreateInvoiceFunction")
     assert function["ReservedConcurrentExecutions"] == {
         "Fn::If": ["HasReservedConcurrency", {"Ref": "ReservedConcurrency"}, {"Ref": "AWS::NoValue"}]
     }
@@ -199,27 +231,27 @@ def test_concurrency_is_reserved_only_when_asked_for(template) -> None:
 def test_nothing_that_costs_is_there_unless_asked_for(template) -> None:
     switches = ("Observability", "CanaryRollout", "CustomerManagedKey")
     assert [template["Parameters"][name]["Default"] for name in switches] == ["false"] * 3
-    conditional = {
-        name: resource.get("Condition")
-        for name, resource in template["Resources"].items()
-        if resource["Type"] in ("AWS::CloudFormation::Stack", "AWS::CloudWatch::Alarm", "AWS::KMS::Key")
+    conditions = {
+        "AWS::CloudFormation::Stack": "IsObserved",
+        "AWS::CloudWatch::Alarm": "IsCanary",
+        "AWS::KMS::Key": "HasKey",
     }
-    assert conditional == {
-        "ObservabilityStack": "IsObserved",
-        "NewVersionFails": "IsCanary",
-        "NewVersionCreatesNoInvoices": "IsCanary",
-        "EncryptionKey": "HasKey",
-    }
+    for name, resource in template["Resources"].items():
+        if needed := conditions.get(resource["Type"]):
+            assert resource.get("Condition") == needed, f"{name} costs: give it the condition {needed}"
+    parameters_of = {"IsObserved": "Observability", "IsCanary": "CanaryRollout", "HasKey": "CustomerManagedKey"}
+    for condition, parameter in parameters_of.items():
+        assert template["Conditions"][condition] == {"Fn::Equals": [{"Ref": parameter}, "true"]}
 
 
 def test_the_key_is_for_everything_that_is_kept_and_stays_with_it(template) -> None:
-    own = {"Fn::If": ["HasKey", KEY, {"Ref": "AWS::NoValue"}]}
-    for group in resources(template, "AWS::Logs::LogGroup").values():
-        assert group["KmsKeyId"] == own
-    assert resources(template, "AWS::SecretsManager::Secret")["ProviderSecret"]["KmsKeyId"] == own
-    table = resources(template, "AWS::DynamoDB::Table")["IdempotencyTable"]["SSESpecification"]["Fn::If"]
-    assert table[1] == {"SSEEnabled": True, "SSEType": "KMS", "KMSMasterKeyId": KEY}
-    [nested] = resources(template, "AWS::CloudFormation::Stack").values()
+    for kind in ("AWS::Logs::LogGroup", "AWS::SecretsManager::Secret"):
+        for name, kept in of_type(template, kind).items():
+            assert kept.get("KmsKeyId") == OWN_KEY, f"{name} must have the owner's key"
+    for name, table in of_type(template, "AWS::DynamoDB::Table").items():
+        encryption = {"SSEEnabled": True, "SSEType": "KMS", "KMSMasterKeyId": KEY}
+        assert table.get("SSESpecification", {}).get("Fn::If", [])[1:2] == [encryption], name
+    nested = only(of_type(template, "AWS::CloudFormation::Stack"), "ObservabilityStack")
     assert nested["Parameters"]["KeyArn"] == {"Fn::If": ["HasKey", KEY, ""]}
     key = template["Resources"]["EncryptionKey"]
     assert (key["DeletionPolicy"], key["UpdateReplacePolicy"]) == ("Retain", "Retain")
@@ -235,9 +267,8 @@ def test_the_key_is_for_everything_that_is_kept_and_stays_with_it(template) -> N
 
 
 def test_access_logs_are_json_without_anything_of_the_buyer(template) -> None:
-    [stage] = resources(template, "AWS::ApiGatewayV2::Stage").values()
-    settings = stage["AccessLogSettings"]
-    assert settings["DestinationArn"] == {"Fn::GetAtt": ["AccessLogs", "Arn"]}
+    settings = only(of_type(template, "AWS::ApiGatewayV2::Stage"), "InvoiceApi")["AccessLogSettings"]
+    assert settings["DestinationArn"] == attribute("AccessLogs")
     line = settings["Format"]["Fn::Sub"]
     # The status is a number, for the filter that counts 429.
     assert json.loads(line.replace("$context.status", "429"))["status"] == 429
@@ -274,73 +305,129 @@ def test_prod_is_rolled_out_as_a_canary_and_watched_and_parameters_given_to_make
     assert "--parameter-overrides" not in deploy("ENV=staging")
 
 
-def test_each_function_has_a_log_group_and_every_group_has_retention(template) -> None:
-    groups = resources(template, "AWS::Logs::LogGroup")
-    assert groups.keys() == {"AccessLogs", "CreateInvoiceLogs"}
-    assert {group["RetentionInDays"]["Ref"] for group in groups.values()} == {"LogRetentionDays"}
-    for name, function in resources(template, "AWS::Lambda::Function").items():
-        assert groups[function["LoggingConfig"]["LogGroup"]["Ref"]]["RetentionInDays"], name
+def test_each_function_has_a_log_group_of_its_own_and_every_group_has_retention(template) -> None:
+    groups = of_type(template, "AWS::Logs::LogGroup")
+    for name, group in groups.items():
+        assert group.get("RetentionInDays") == {"Ref": "LogRetentionDays"}, f"{name} must end after LogRetentionDays"
+    owners = {"AccessLogs": "the API"}
+    for name, function in of_type(template, "AWS::Lambda::Function").items():
+        group = function["LoggingConfig"]["LogGroup"]["Ref"]
+        assert group in groups, f"{name} logs to {group}, which is not in the template"
+        assert group not in owners, f"{name} shares {group} with {owners[group]}"
+        owners[group] = name
+        assert function["LoggingConfig"]["LogFormat"] == "JSON", name
+    assert groups.keys() == owners.keys()
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_callers_reach_each_function_by_its_alias(template, function) -> None:
+    alias = only(of_type(template, "AWS::Lambda::Alias"), function)
+    assert (alias["Name"], alias["FunctionName"]) == ("live", {"Ref": function})
+    version = only({name: name for name in of_type(template, "AWS::Lambda::Version")}, f"{function}Version")
+    assert alias["FunctionVersion"] == attribute(version, "Version")
 
 
 def test_provider_deadline_lambda_timeout_and_api_gateway_end_in_this_order(template) -> None:
-    timeout_s = resources(template, "AWS::Lambda::Function")["CreateInvoiceFunction"]["Timeout"]
-    assert template["Parameters"]["ProviderTimeout"]["MaxValue"] + RESERVE_S <= timeout_s < 30
+    functions = of_type(template, "AWS::Lambda::Function")
+    timeout_s = functions["CreateInvoiceFunction"]["Timeout"]
+    assert template["Parameters"]["ProviderTimeout"]["MaxValue"] + RESERVE_S <= timeout_s
+    for name in FUNCTIONS:
+        # https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html
+        assert functions[name]["Timeout"] < 30 or not routes_of(name), f"{name} outlasts API Gateway"
 
 
-def test_new_parameters_publish_a_new_version(template) -> None:
+_LEFT_OUT = "https://"
+
+
+def longest(parameter: dict[str, Any]) -> int:
+    """How many characters a value may add to a version's description, as CloudFormation enforces it."""
+    if "AllowedValues" in parameter:
+        return max(len(str(value)) for value in parameter["AllowedValues"])
+    if parameter["Type"] == "Number":
+        return len(str(parameter["MaxValue"]))
+    left_out = len(_LEFT_OUT) if parameter["AllowedPattern"].startswith(f"^{_LEFT_OUT}") else 0
+    return -left_out + (
+        parameter.get("MaxLength") or {"^(?!0+(\\.0+)?$)[0-9]{1,9}(\\.[0-9]{1,2})?$": 12}[parameter["AllowedPattern"]]
+    )
+
+
+def test_what_only_v2_can_do_is_refused_at_the_deployment_without_it(template) -> None:
+    [rule] = template["Rules"].values()
+    assert rule["RuleCondition"] == {"Fn::Equals": [{"Ref": "ProviderApi"}, "v1"]}
+    asserted = [assertion["Assert"]["Fn::Equals"] for assertion in rule["Assertions"]]
+    assert asserted == [[{"Ref": name}, "project"] for name in ("InvoiceLifetime", "Coins")]
+    for name in ("InvoiceLifetime", "Coins"):
+        assert template["Parameters"][name]["Default"] == "project"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "accepted"),
+    [
+        *(("InvoiceLifetime", value, True) for value in ("project", "1", "90", "999", "1000", "1399", "1440")),
+        *(("InvoiceLifetime", value, False) for value in ("", "0", "05", "1441", "1500", "2000", "90m")),
+        *(("Coins", value, True) for value in ("project", "BTC", "USDT_TRC20,BTC")),
+        *(("Coins", value, False) for value in ("", "btc", "BTC,", "BTC, ETH", "B")),
+    ],
+)
+def test_a_wish_for_v2_is_a_whole_one(template, name: str, value: str, accepted: bool) -> None:
+    assert bool(re.fullmatch(template["Parameters"][name]["AllowedPattern"], value)) is accepted
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_new_parameters_publish_a_new_version(template, function) -> None:
     # SAM publishes one for new code only. A version is replaced when its description changes.
-    [version] = resources(template, "AWS::Lambda::Version").values()
-    described = set(re.findall(r"\$\{(\w+)\}", version["Description"]["Fn::Sub"]))
-    variables = resources(template, "AWS::Lambda::Function")["CreateInvoiceFunction"]["Environment"]["Variables"]
+    version = only(of_type(template, "AWS::Lambda::Version"), f"{function}Version")
+    described = references(version.get("Description", ""))
+    properties = only(of_type(template, "AWS::Lambda::Function"), function)
+    variables = properties.get("Environment", {}).get("Variables", {})
     parameters = template["Parameters"]
-    assert described == {value["Ref"] for value in variables.values()} & parameters.keys()
-    longest = {"MinAmount": 12, "MaxAmount": 12, "ProviderTimeout": 2}
-    lengths = [parameters[name].get("MaxLength") or longest[name] for name in described]
-    assert sum(lengths) + len(lengths) - 1 <= 256
+    assert described == references(variables) & parameters.keys(), f"say in the VersionDescription of {function}"
+    # https://docs.aws.amazon.com/lambda/latest/api/API_PublishVersion.html
+    assert version["Description"]["Fn::Join"][1]["Fn::Split"][0] == _LEFT_OUT
+    assert sum(longest(parameters[name]) + 1 for name in described) - 1 <= 256, f"VersionDescription of {function}"
 
 
-def test_the_secret_is_created_empty(template) -> None:
-    secret = resources(template, "AWS::SecretsManager::Secret")["ProviderSecret"]
-    assert not {"SecretString", "GenerateSecretString"} & secret.keys()
+def test_secrets_are_created_empty(template) -> None:
+    for name, secret in of_type(template, "AWS::SecretsManager::Secret").items():
+        assert not {"SecretString", "GenerateSecretString"} & secret.keys(), name
 
 
-def test_the_table_is_kept_restorable_and_forgets_by_itself(template) -> None:
-    [table] = resources(template, "AWS::DynamoDB::Table").values()
-    assert table["BillingMode"] == "PAY_PER_REQUEST"
-    assert table["TimeToLiveSpecification"] == {"AttributeName": "expiration", "Enabled": True}
-    assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
-    assert template["Resources"]["IdempotencyTable"]["DeletionPolicy"] == "Retain"
+def test_each_table_is_kept_restorable_and_forgets_by_itself(template) -> None:
+    for name, table in of_type(template, "AWS::DynamoDB::Table").items():
+        assert table["BillingMode"] == "PAY_PER_REQUEST", name
+        assert table["TimeToLiveSpecification"] == {"AttributeName": "expiration", "Enabled": True}, name
+        assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}, name
+        for policy in ("DeletionPolicy", "UpdateReplacePolicy"):
+            assert template["Resources"][name].get(policy) == "Retain", f"{name}: {policy}"
 
 
 def test_an_event_through_the_alias_that_fails_is_kept_with_its_error(template) -> None:
-    [config] = resources(template, "AWS::Lambda::EventInvokeConfig").values()
+    config = only(of_type(template, "AWS::Lambda::EventInvokeConfig"), "CreateInvoiceFunction")
     assert config["FunctionName"] == {"Ref": "CreateInvoiceFunction"}
-    [alias] = resources(template, "AWS::Lambda::Alias").values()
-    assert config["Qualifier"] == alias["Name"] == "live"
-    assert config["DestinationConfig"] == {"OnFailure": {"Destination": {"Fn::GetAtt": ["FailedEvents", "Arn"]}}}
+    assert config["Qualifier"] == "live"
+    assert config["DestinationConfig"] == {"OnFailure": {"Destination": attribute("FailedEvents")}}
     assert config["MaximumRetryAttempts"] == 2
     # A retry finds the key of the first attempt.
     assert config["MaximumEventAgeInSeconds"] < KEY_LIFETIME_S
 
 
 def test_failed_events_are_encrypted_kept_as_long_as_possible_and_only_read_over_tls(template) -> None:
-    [queue] = resources(template, "AWS::SQS::Queue").values()
     # Not a FIFO queue: Lambda cannot send to one.
-    assert queue == {
+    assert only(of_type(template, "AWS::SQS::Queue"), "FailedEvents") == {
         "MessageRetentionPeriod": 14 * 24 * 60 * 60,
-        "KmsMasterKeyId": {"Fn::If": ["HasKey", KEY, {"Ref": "AWS::NoValue"}]},
+        "KmsMasterKeyId": OWN_KEY,
         "SqsManagedSseEnabled": {"Fn::If": ["HasKey", False, True]},
     }
-    queue_resource = template["Resources"]["FailedEvents"]
-    assert (queue_resource["DeletionPolicy"], queue_resource["UpdateReplacePolicy"]) == ("Retain", "Retain")
-    [policy] = resources(template, "AWS::SQS::QueuePolicy").values()
+    queue = template["Resources"]["FailedEvents"]
+    assert (queue["DeletionPolicy"], queue["UpdateReplacePolicy"]) == ("Retain", "Retain")
+    policy = only(of_type(template, "AWS::SQS::QueuePolicy"), "FailedEventsPolicy")
     assert policy["Queues"] == [{"Ref": "FailedEvents"}]
     assert policy["PolicyDocument"]["Statement"] == [
         {
             "Effect": "Deny",
             "Principal": "*",
             "Action": "sqs:*",
-            "Resource": {"Fn::GetAtt": ["FailedEvents", "Arn"]},
+            "Resource": attribute("FailedEvents"),
             "Condition": {"Bool": {"aws:SecureTransport": "false"}},
         }
     ]
@@ -348,12 +435,12 @@ def test_failed_events_are_encrypted_kept_as_long_as_possible_and_only_read_over
 
 def test_cors_keeps_all_its_properties(template) -> None:
     # SAM drops all but AllowOrigins when that alone is an intrinsic function.
-    cors = resources(template, "AWS::ApiGatewayV2::Api")["InvoiceApi"]["Body"]["x-amazon-apigateway-cors"]
+    cors = only(of_type(template, "AWS::ApiGatewayV2::Api"), "InvoiceApi")["Body"]["x-amazon-apigateway-cors"]
     condition, when_sites_may_call, otherwise = cors["Fn::If"]
     assert condition == "SitesMayCall"
     assert when_sites_may_call == {
         "allowOrigins": {"Fn::Split": [",", {"Ref": "AllowedOrigins"}]},
-        "allowMethods": ["POST"],
+        "allowMethods": sorted({method for name in FUNCTIONS for method, _ in routes_of(name)}),
         "allowHeaders": [
             *("authorization", "content-type", "idempotency-key"),
             # What monitoring scripts add.
@@ -367,7 +454,7 @@ def test_cors_keeps_all_its_properties(template) -> None:
 
 def test_every_parameter_is_described_and_the_sites_must_be_named(template) -> None:
     parameters = template["Parameters"]
-    assert all(parameter["Description"] for parameter in parameters.values())
+    assert [name for name, parameter in parameters.items() if not parameter.get("Description")] == []
     assert [name for name, parameter in parameters.items() if "Default" not in parameter] == ["AllowedOrigins"]
 
 
@@ -392,18 +479,18 @@ def test_allowed_origins_are_whole_origins(template, origins: str, accepted: boo
     assert bool(re.fullmatch(template["Parameters"]["AllowedOrigins"]["AllowedPattern"], origins)) is accepted
 
 
-def test_outputs_name_what_the_owner_needs_and_the_readme_names_them(template) -> None:
-    assert set(template["Outputs"]) == {"InvoiceUrl", "FunctionAliasArn", "FailedEventsQueueUrl", "SecretArn"}
-    readme = (ROOT / "README.md").read_text()
-    assert [name for name in template["Outputs"] if f"`{name}`" not in readme] == []
+def test_the_docs_name_every_output(template) -> None:
+    docs = "\n".join(page.read_text() for page in PAGES)
+    assert [name for name in template["Outputs"] if f"`{name}`" not in docs] == []
+    assert {"InvoiceUrl", "FunctionAliasArn", "FailedEventsQueueUrl", "SecretArn"} <= template["Outputs"].keys()
 
 
-def test_the_readme_names_every_parameter_and_its_default(template) -> None:
-    readme = (ROOT / "README.md").read_text()
+def test_the_docs_have_every_parameter_and_its_default(template) -> None:
+    docs = "\n".join(page.read_text() for page in PAGES)
     for name, parameter in template["Parameters"].items():
         default = f"`{parameter['Default']}`" if "Default" in parameter else "none: you must say"
         default = default.replace("``", "nobody")  # an empty default
-        assert f"| `{name}` | {default} |" in readme
+        assert f"| `{name}` | {default} |" in docs, f"put | `{name}` | {default} | … | into the table of parameters"
 
 
 def test_every_parameter_is_in_a_group_of_the_console(template) -> None:

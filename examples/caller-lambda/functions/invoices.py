@@ -62,6 +62,8 @@ ERRORS: dict[str, type[InvoiceError]] = {
     "ServiceNotConfigured": ServiceBroken,
     # CryptoCloud does not take the API key (any more).
     "ProviderCredentialsRejected": ServiceBroken,
+    # CryptoCloud moved its pay pages: the invoice exists, and the owner must allow the new site before it can be paid.
+    "PayLinkRefused": ServiceBroken,
     # A bug: the service's log has it.
     "InternalError": ServiceBroken,
     # Lambda's own: the function timed out, its process ended, or Lambda did not say. The order_id is free after 28 s.

@@ -172,6 +172,20 @@ class ProviderCredentialsRejected(InvoicingError):
     when = "CryptoCloud answered 401, also after the secret was read again"
 
 
+class PayLinkRefused(InvoicingError):
+    code = "pay_link_refused"
+    http_status = 502
+    title = "The pay link is of an unknown site"
+    detail = (
+        "CryptoCloud created the invoice, but its link leads to a site that this service may not send buyers to. The "
+        "owner of this service can allow that site; then the same idempotency key gets the link."
+    )
+    when = (
+        "CryptoCloud created the invoice, and its pay link is not of `PayOrigins`; trying again helps only after the "
+        "owner has allowed that origin"
+    )
+
+
 class ProviderUnavailable(InvoicingError):
     code = "provider_unavailable"
     http_status = 503
@@ -205,6 +219,7 @@ ERROR_TABLE: tuple[type[InvoicingError], ...] = (
     InternalError,
     ServiceNotConfigured,
     ProviderCredentialsRejected,
+    PayLinkRefused,
     ProviderUnavailable,
     OutcomeUnknown,
 )

@@ -29,7 +29,7 @@ def validated[Model: BaseModel](model: type[Model], fields: Mapping[str, Any]) -
         raise InvalidRequest(fields=[FieldError(_pointer(fault["loc"]), _detail(fault)) for fault in faults]) from None
 
 
-def read_json_object(text: str) -> dict[str, Any]:
+def read_json_object(text: bytes) -> dict[str, Any]:
     """Returns the JSON object that a caller sent.
 
     Args:

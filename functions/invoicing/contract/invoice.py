@@ -12,7 +12,8 @@ class Invoice(BaseModel):
     """A created invoice: the provider's documented reply.
 
     ``currency`` is a crypto code or absent, never an echo of the request's; ``amount`` and ``amount_usd`` are there
-    when the provider sent them, number or string as it sent them.
+    when the provider sent them, number or string as it sent them. What ``amount`` counts is the provider's to say:
+    version 2 of its API says a cryptocurrency once one is chosen, which no request of ours does.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -25,6 +26,9 @@ class Invoice(BaseModel):
     invoice_id: str = Field(description="CryptoCloud's id of the invoice.")
     amount: ReplyAmount | None = Field(default=None, description="As CryptoCloud sent it.")
     amount_usd: ReplyAmount | None = Field(default=None, description="As CryptoCloud sent it.")
+
+    # Whether nobody has to pay it in earnest. For our log alone: it is no part of the reply.
+    test_mode: bool = Field(default=False, exclude=True)
 
     def payload(self) -> dict[str, str | Decimal]:
         """Returns the reply's fields, those that are absent left out."""

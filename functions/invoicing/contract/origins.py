@@ -12,6 +12,9 @@ class Origin(NamedTuple):
     host: str
     port: int
 
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.host}:{self.port}"
+
 
 def origin_of(url: str) -> Origin:
     """Returns the origin of an absolute http or https URL.
@@ -49,6 +52,28 @@ def trusted_origin(url: str) -> str:
     if origin.scheme == "http" and not _is_loopback(origin.host):
         raise ValueError("must be https (http only on loopback)")
     return url.rstrip("/")
+
+
+def browser_origin(text: str) -> str:
+    """Returns an origin, if it is written as browsers write it in the header ``Origin``.
+
+    Args:
+        text: For example ``https://shop.example``.
+
+    Raises:
+        ValueError: A browser never sends it: a default port, a dot at the end of the host, capital letters, a path.
+            https://html.spec.whatwg.org/multipage/browsers.html#ascii-serialisation-of-an-origin
+    """
+    origin = origin_of(text)
+    host = f"[{origin.host}]" if ":" in origin.host else origin.host
+    default_port = 443 if origin.scheme == "https" else 80
+    port = "" if origin.port == default_port else f":{origin.port}"
+    if host.endswith(".") or text != f"{origin.scheme}://{host}{port}":
+        raise ValueError(
+            "each must be written as browsers send it: in lower case, without path, slash, default port, or dot at "
+            "the end"
+        )
+    return text
 
 
 def _is_loopback(host: str) -> bool:

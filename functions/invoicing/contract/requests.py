@@ -4,6 +4,7 @@ Field rules follow the provider's page for ``POST /v1/invoice/create``, tightene
 """
 
 import re
+import unicodedata
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
@@ -21,14 +22,23 @@ from pydantic_core import PydanticCustomError
 from invoicing.contract.idempotency_key import RULE, is_idempotency_key
 
 _DECIMAL_STRING = re.compile(r"[0-9]+(\.[0-9]+)?")
-_CONTROL_CHARACTERS = r"\x00-\x08\x0b-\x1f\x7f-\x9f"
+# All but tab and line breaks, whichever a system writes: LF, CR, VT, FF and NEL.
+_CONTROL_CHARACTERS = r"\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f"
 _CONTROL_CHARACTER = re.compile(f"[{_CONTROL_CHARACTERS}]")
 # What <input type="email"> accepts, so that site and function agree:
 # https://html.spec.whatwg.org/multipage/input.html#valid-e-mail-address
+_LOCAL_PART = r"[a-zA-Z0-9.!#$%&'*+/=?^_`{|}~-]+"
 _EMAIL = re.compile(
-    r"[a-zA-Z0-9.!#$%&'*+/=?^_`{|}~-]+@[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
+    rf"{_LOCAL_PART}@[a-zA-Z0-9](?:[a-zA-Z0-9-]{{0,61}}[a-zA-Z0-9])?"
     r"(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)*"
 )
+# For JSON Schema, which cannot say what an international domain may have.
+_EMAIL_PATTERN = rf"^{_LOCAL_PART}@[^\x00-,/:-@[-`{{-\x7f]+$"
+_MAX_EMAIL_LENGTH = 254
+# Where the two IDNA standards lead to two different domains: both sharp s, the final sigma, the joiners.
+# https://www.unicode.org/reports/tr46/#Deviations
+_AMBIGUOUS_IN_DOMAINS = frozenset("\u00df\u1e9e\u03c2\u200c\u200d")
+_MAX_DECIMALS = 2
 
 
 def _rule(text: str) -> PydanticCustomError:
@@ -45,14 +55,34 @@ def _exact_amount(value: object) -> Decimal:
     amount = Decimal(str(value))
     if not amount.is_finite() or amount <= 0:
         raise _rule("must be greater than 0 and finite")
-    if int(amount.as_tuple().exponent) < -2:
-        raise _rule("must have at most 2 decimals")
-    return amount
+    return _in_cents(amount)
 
 
-def _printable(value: str) -> str:
-    if not value.isprintable():
-        raise _rule("must have printable characters only")
+def _in_cents(amount: Decimal) -> Decimal:
+    # By hand: Decimal's own arithmetic rounds at 28 digits.
+    _, digits, exponent = amount.as_tuple()
+    surplus = -int(exponent) - _MAX_DECIMALS
+    if surplus <= 0:
+        return amount
+    if any(digits[-surplus:]):
+        raise _rule('must have at most 2 decimals: round it, or send a string such as "19.99"')
+    return Decimal((0, digits[:-surplus], -_MAX_DECIMALS))
+
+
+def _digits_of_integer(value: object) -> object:
+    # Numbers are int or float in a direct event, Decimal in an HTTP body. In both, 1001 is not 1001.0 or 1e3.
+    is_integer = isinstance(value, int) or (isinstance(value, Decimal) and value.as_tuple().exponent == 0)
+    if not is_integer or isinstance(value, bool):
+        return value
+    if not -_MAX_INTEGER <= value <= _MAX_INTEGER:  # type: ignore[operator]
+        raise _rule(f"must be a string, or an integer of at most {_MAX_INTEGER}")
+    return str(int(value))  # type: ignore[call-overload]
+
+
+def _order_id(value: str) -> str:
+    # By category, and not str.isprintable: that refuses characters which are newer than this Python.
+    if any(unicodedata.category(character) in ("Cc", "Cf", "Cs") for character in value):
+        raise _rule("must not have control, format or surrogate characters")
     return value
 
 
@@ -63,8 +93,19 @@ def _no_control_characters(value: str) -> str:
 
 
 def _email(value: str) -> str:
+    local_part, at, domain = value.rpartition("@")
+    if not domain.isascii():
+        if not _AMBIGUOUS_IN_DOMAINS.isdisjoint(domain):
+            raise _rule("must have the domain in its ASCII form (xn--…): two standards read this one differently")
+        try:
+            value = local_part + at + domain.encode("idna").decode()
+        except UnicodeError:
+            raise _rule("must be an e-mail address") from None
     if not _EMAIL.fullmatch(value):
         raise _rule("must be an e-mail address")
+    # The ASCII form of a domain is longer.
+    if len(value) > _MAX_EMAIL_LENGTH:
+        raise _rule(f"must have at most {_MAX_EMAIL_LENGTH} characters")
     return value
 
 
@@ -83,20 +124,29 @@ Amount = Annotated[
         {
             "anyOf": [
                 {"type": "number", "minimum": 0.01, "maximum": 999_999_999.99},
-                {"type": "string", "pattern": r"^0*([1-9][0-9]{0,8}(\.[0-9]{1,2})?|0\.(0?[1-9]|[1-9][0-9]))$"},
+                {"type": "string", "pattern": r"^0*([1-9][0-9]{0,8}(\.[0-9]{1,2}0*)?|0\.(0?[1-9]|[1-9][0-9])0*)$"},
             ]
         }
     ),
 ]
-# JSON Schema for what ``str.isprintable`` says of Latin-1; its patterns cannot portably say it of all Unicode.
-_PRINTABLE_PATTERN = r"^[^\x00-\x1f\x7f-\xa0\xad]+$"
+# Those of version 2 of the provider's API. Version 1 knows the first five; which a deployment takes, create.py decides.
+Currency = Literal[
+    "USD", "RUB", "EUR", "GBP", "UAH",
+    "UZS", "KGS", "KZT", "AMD", "AZN", "BYN", "AUD", "TRY", "AED", "CAD",
+    "CNY", "HKD", "IDR", "INR", "JPY", "PHP", "SGD", "THB", "VND", "MYR",
+]  # fmt: skip
+# The rule for Latin-1: patterns of JSON Schema cannot portably name the categories of all Unicode.
+# Beyond it some JSON parsers round: https://www.rfc-editor.org/rfc/rfc8259#section-6
+_MAX_INTEGER = 2**53 - 1
+_INTEGER = {"type": "integer", "minimum": -_MAX_INTEGER, "maximum": _MAX_INTEGER}
+_ORDER_ID_PATTERN = r"^[^\x00-\x1f\x7f-\x9f\xad]+$"
 
 
 class InvoiceRequest(BaseModel):
     """What a caller asks for: the provider's documented request, without key and shop.
 
-    An optional field that is ``null`` counts as left out. What ``amount`` is counted in is the provider's to say: its
-    page calls ``amount`` "in USD" and ``currency`` "for conversion"; both are passed on as they are.
+    An optional field that is ``null`` or ``""`` counts as left out. What ``amount`` is counted in is the provider's to
+    say: its page calls ``amount`` "in USD" and ``currency`` "for conversion"; both are passed on as they are.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
@@ -105,27 +155,37 @@ class InvoiceRequest(BaseModel):
         description="A JSON number, or the same as a decimal string: above 0, with at most 2 decimals, and within the "
         "bounds of the deployment, which are 0.01 and 100000 unless its owner set others. Never rounded."
     )
-    currency: Literal["USD", "RUB", "EUR", "GBP", "UAH"] = Field(
-        default="USD", description="What the amount is in; CryptoCloud says: for conversion."
+    currency: Currency = Field(
+        default="USD",
+        description="What the amount is in; CryptoCloud says: for conversion. USD, RUB, EUR, GBP and UAH work with "
+        "every deployment, the others with one that speaks version 2 of CryptoCloud's API (`ProviderApi=v2`).",
     )
     order_id: (
         Annotated[
             str,
-            Field(min_length=1, max_length=255, json_schema_extra={"pattern": _PRINTABLE_PATTERN}),
-            AfterValidator(_printable),
+            Field(max_length=255),
+            AfterValidator(_order_id),
+            BeforeValidator(_digits_of_integer),
+            WithJsonSchema({"anyOf": [{"type": "string", "maxLength": 255, "pattern": _ORDER_ID_PATTERN}, _INTEGER]}),
         ]
         | None
     ) = Field(
         default=None,
-        description="Your own id of the order, in printable characters of any script: no control or format character, "
-        "and no white space but the plain space.",
+        description="Your own id of the order, in characters of any script, without control and format characters. An "
+        "integer counts as its digits.",
     )
     email: (
         Annotated[
-            str, Field(max_length=254, json_schema_extra={"pattern": f"^{_EMAIL.pattern}$"}), AfterValidator(_email)
+            str,
+            Field(max_length=_MAX_EMAIL_LENGTH, json_schema_extra={"pattern": _EMAIL_PATTERN}),
+            AfterValidator(_email),
         ]
         | None
-    ) = Field(default=None, description='The buyer\'s e-mail address, as `<input type="email">` takes it.')
+    ) = Field(
+        default=None,
+        description='The buyer\'s e-mail address, as `<input type="email">` accepts it. CryptoCloud gets an '
+        "international domain in its ASCII form.",
+    )
     description: (
         Annotated[
             str,
@@ -133,17 +193,23 @@ class InvoiceRequest(BaseModel):
             AfterValidator(_no_control_characters),
         ]
         | None
-    ) = Field(default=None, description="What is paid for. Of the control characters it may have tab and line feed.")
+    ) = Field(default=None, description="What is paid for. Of the control characters it may have tab and line breaks.")
     shop_id: Annotated[str, Field(max_length=255)] | None = Field(
         default=None, description="Not needed. If sent, it must be the shop of the deployment."
     )
 
     @model_validator(mode="before")
     @classmethod
-    def _null_is_absent(cls, data: Any) -> Any:
+    def _null_and_empty_are_absent(cls, data: Any) -> Any:
         if not isinstance(data, dict):
             return data
-        return {name: value for name, value in data.items() if value is not None or name not in cls.model_fields}
+        # What callers have no value for. A direct caller's key is not among them: an empty key must not count as none.
+        optional = {name for name, field in InvoiceRequest.model_fields.items() if not field.is_required()}
+        return {
+            name: value
+            for name, value in data.items()
+            if not ((value is None and name in cls.model_fields) or (value == "" and name in optional))
+        }
 
 
 class DirectInvoiceRequest(InvoiceRequest):

@@ -9,15 +9,21 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal, TypeGuard
 
 import urllib3
 
-from invoicing.contract.errors import OutcomeUnknown
+from invoicing.contract.errors import (
+    InvoicingError,
+    OutcomeUnknown,
+    ProviderCredentialsRejected,
+    ProviderUnavailable,
+)
 from invoicing.contract.exact_json import NotAJsonObject, parse_json_object
 from invoicing.contract.invoice import Invoice
-from invoicing.contract.origins import Origin, origin_of
+from invoicing.contract.origins import origin_of
 from invoicing.contract.requests import InvoiceRequest
+from invoicing.observability import PROVIDER_MOVED, metrics
 
 MAX_REPLY_BYTES = 64 * 1024
 _INVOICE_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -36,30 +42,84 @@ class Reply:
         body: The body, or ``None`` when it was over ``MAX_REPLY_BYTES``.
         content_type: The header ``Content-Type``; empty without one.
         retry_after: The header ``Retry-After``, if there is one.
+        location: The header ``Location``, if there is one.
     """
 
     status: int
     body: bytes | None
     content_type: str = "application/json"
     retry_after: str | None = None
+    location: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Call[Result]:
+    """One request to the provider, in the words of one version of its API.
+
+    Args:
+        method: The HTTP method.
+        path: The path on the provider's host, with the query if there is one.
+        body: JSON, or empty.
+        judge: Returns what a reply that can be believed says, or raises the error that the reply means.
+        reads: The statuses whose bodies ``judge`` looks at. The body of any other reply is not waited for.
+    """
+
+    method: Literal["GET", "POST"]
+    path: str
+    body: bytes
+    judge: Callable[[Reply], Result]
+    reads: frozenset[int] = frozenset({200})
 
 
 @dataclass(frozen=True, slots=True)
 class Api:
-    """One version of the provider's API for creating invoices.
+    """One version of the provider's API, a dialect.
 
     Args:
         name: What owners call it: ``v1``.
-        path: Where invoices are created.
-        encode: Returns the body for a validated request and the shop's id.
-        judge: Returns the invoice in a reply that can be believed, or raises the error that the reply means. It gets
-            the reply and the origin that a pay link must have.
+        currencies: What an invoice may be asked for in, by code.
+        create: Returns the call that creates an invoice, for a validated request and the shop's id.
     """
 
     name: str
-    path: str
-    encode: Callable[[InvoiceRequest, str], bytes]
-    judge: Callable[[Reply, Origin], Invoice]
+    currencies: tuple[str, ...]
+    create: Callable[[InvoiceRequest, str], Call[Invoice]]
+
+
+def error_of(reply: Reply) -> InvoicingError:
+    """Returns what a reply means in every version of the API by its status alone, when it is not 200.
+
+    Not the 400 and the 403: what they mean is the version's to say.
+
+    Args:
+        reply: What came back.
+
+    Returns:
+        ``ProviderCredentialsRejected`` or ``ProviderUnavailable``, which say that nothing was created; for any other
+        status ``OutcomeUnknown``, because no document says what happened.
+    """
+    match reply.status:
+        case 401:
+            return ProviderCredentialsRejected("provider answered 401", answered=True)
+        case 406 | 429 | 503:
+            return ProviderUnavailable(
+                f"provider answered {reply.status}", retry_after_s=retry_after_s(reply.retry_after)
+            )
+    reason = f"provider answered {reply.status}"
+    if 300 <= reply.status < 400 or reply.status in (404, 410):
+        # Every request gets this answer until the owner names the provider's new address.
+        metrics.add_metric(PROVIDER_MOVED, "Count", 1)
+        reason += f"{_to_where(reply.location)}: its API is not at this address, ask `make provider`"
+    # A redirect or a 4xx is about this request, and anybody can send one that gets it.
+    return OutcomeUnknown(reason, answered=reply.status < 500)
+
+
+def _to_where(location: str | None) -> str:
+    # Only the origin: the rest of an address can hold anything.
+    try:
+        return f" to {origin_of(location or '')}"
+    except ValueError:
+        return ""
 
 
 def object_in(reply: Reply) -> dict[str, Any]:
@@ -78,15 +138,15 @@ def object_in(reply: Reply) -> dict[str, Any]:
         raise OutcomeUnknown(f"provider answered {reply.status} without a JSON object") from None
 
 
-def is_invoice_id(value: object) -> bool:
+def is_invoice_id(value: object) -> TypeGuard[str]:
     """Tells whether this can be an invoice's id."""
     return isinstance(value, str) and _INVOICE_ID.fullmatch(value) is not None
 
 
-def has_origin(url: object, origin: Origin) -> bool:
-    """Tells whether this is a URL of that origin, and short enough to be a link."""
+def is_link(value: object) -> TypeGuard[str]:
+    """Tells whether this can be a link to a pay page. Whether buyers may be sent there is decided at delivery."""
     try:
-        return isinstance(url, str) and len(url) <= _MAX_URL_LENGTH and origin_of(url) == origin
+        return isinstance(value, str) and len(value) <= _MAX_URL_LENGTH and bool(origin_of(value))
     except ValueError:
         return False
 

@@ -14,19 +14,17 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
+from typing import Any
 from urllib.parse import urlsplit
 
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from invoicing.contract.errors import InvoicingError, OutcomeUnknown, ProviderUnavailable
-from invoicing.contract.invoice import Invoice
-from invoicing.contract.origins import origin_of
-from invoicing.contract.requests import InvoiceRequest
-from invoicing.contract.settings import Settings
+from invoicing.contract.settings import ProviderSettings
 from invoicing.credentials import Credentials
 from invoicing.observability import PROVIDER_LATENCY, metrics
-from invoicing.provider.outcomes import MAX_REPLY_BYTES, Api, Reply
+from invoicing.provider.outcomes import MAX_REPLY_BYTES, Call, Reply
 
 _CONNECT_TIMEOUT_S = 3.0
 # A connection that idled longer may have been dropped by a peer or a NAT that this sandbox, frozen, never heard from.
@@ -65,14 +63,11 @@ class Provider:
     Connecting and talking are kept apart: what fails before the first byte is sent has created nothing.
 
     Args:
-        settings: Where the provider is and where it may send buyers.
-        api: The version of its API to speak.
+        settings: Where the provider is.
         wall_clock: Seconds of wall time, for the age of the connection.
     """
 
-    def __init__(self, settings: Settings, api: Api, *, wall_clock: Callable[[], float] = time.time) -> None:
-        self._pay_origin = origin_of(settings.cryptocloud_pay_url)
-        self._api = api
+    def __init__(self, settings: ProviderSettings, *, wall_clock: Callable[[], float] = time.time) -> None:
         self._wall_clock = wall_clock
         self._used_at_s = 0.0
         self._api_url = urlsplit(settings.cryptocloud_api_url)
@@ -82,20 +77,19 @@ class Provider:
             self._tls.minimum_version = ssl.TLSVersion.TLSv1_2
         self._connection: HTTPConnection | None = None
 
-    def create_invoice(self, request: InvoiceRequest, credentials: Credentials, *, deadline_s: float) -> Invoice:
-        """Creates the invoice, trying again only what was not created for sure.
+    def perform[Result](self, call: Call[Result], credentials: Credentials, *, deadline_s: float) -> Result:
+        """Returns the result of a call, trying again only what was not done for sure.
 
         In the main thread only, where Lambda's runtime client calls handlers: a signal ends what takes too long.
 
         Args:
-            request: What the caller asked for, validated.
+            call: What to send, and how to judge the reply.
             credentials: The shop's API key and id.
             deadline_s: ``time.monotonic()`` by which an answer must be there, over all attempts.
 
         Raises:
-            InvoicingError: As ``Api.judge``; also ``OutcomeUnknown`` when the connection fails after sending.
+            InvoicingError: As ``Call.judge``; also ``OutcomeUnknown`` when the connection fails after sending.
         """
-        body = self._api.encode(request, credentials.shop_id)
         headers = {
             "Authorization": f"Token {credentials.api_key.get_secret_value()}",
             "Content-Type": "application/json",
@@ -106,14 +100,14 @@ class Provider:
         while True:
             attempt += 1
             try:
-                return self._attempt(body, headers, deadline_s)
+                return self._attempt(call, headers, deadline_s)
             except ProviderUnavailable as error:
                 delay_s = retry_delay_s(error, attempt=attempt, time_left_s=deadline_s - time.monotonic())
                 if delay_s is None:
                     raise
                 time.sleep(delay_s)
 
-    def _attempt(self, body: bytes, headers: Mapping[str, str], deadline_s: float) -> Invoice:
+    def _attempt[Result](self, call: Call[Result], headers: Mapping[str, str], deadline_s: float) -> Result:
         started_s = time.monotonic()
         if deadline_s - started_s < MIN_ATTEMPT_S:
             raise ProviderUnavailable("no time left for a call to the provider")
@@ -123,8 +117,8 @@ class Provider:
             if left_s < _MIN_ANSWER_S:
                 raise ProviderUnavailable("no time left after connecting to the provider")
             with _hung_up_after(left_s, connection):
-                reply = _talk(connection, self._api.path, body, headers, left_s)
-            invoice = self._api.judge(reply, self._pay_origin)
+                reply = _talk(connection, call, headers, left_s)
+            result = call.judge(reply)
         except InvoicingError:
             # Only a connection whose last reply was whole and believed is used again: on any other, what comes next may
             # be the rest of this reply, and would be taken for the answer to the next caller's request.
@@ -133,7 +127,7 @@ class Provider:
         finally:
             metrics.add_metric(PROVIDER_LATENCY, "Seconds", time.monotonic() - started_s)
         self._connection, self._used_at_s = connection, self._wall_clock()
-        return invoice
+        return result
 
     def _usable_connection(self) -> HTTPConnection | None:
         connection, self._connection = self._connection, None
@@ -174,13 +168,13 @@ def _settle(future: "Future[None]", action: Callable[[], None]) -> None:
         future.set_result(None)
 
 
-def _talk(connection: HTTPConnection, path: str, body: bytes, headers: Mapping[str, str], timeout_s: float) -> Reply:
+def _talk(connection: HTTPConnection, call: Call[Any], headers: Mapping[str, str], timeout_s: float) -> Reply:
     connection.timeout = timeout_s
     try:
-        connection.request("POST", path, body, headers, preload_content=False)
+        connection.request(call.method, call.path, call.body, headers, preload_content=False)
         response = connection.getresponse()
-        # Anything but 200 is judged by its status alone: whatever is wrong with its body does not matter.
-        content = response.read(MAX_REPLY_BYTES + 1) if response.status == 200 else b""
+        # Whatever is wrong with a body that nobody judges does not matter.
+        content = response.read(MAX_REPLY_BYTES + 1) if response.status in call.reads else b""
     except _TRANSPORT_ERRORS as error:
         raise OutcomeUnknown(f"no answer after the request was sent: {type(error).__name__}") from None
     return Reply(
@@ -188,6 +182,7 @@ def _talk(connection: HTTPConnection, path: str, body: bytes, headers: Mapping[s
         content if len(content) <= MAX_REPLY_BYTES else None,
         response.headers.get("Content-Type", ""),
         response.headers.get("Retry-After"),
+        response.headers.get("Location"),
     )
 
 

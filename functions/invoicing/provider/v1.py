@@ -1,24 +1,19 @@
 """Version 1 of CryptoCloud's API: ``POST /v1/invoice/create``, as the provider's page has it."""
 
-from invoicing.contract.errors import (
-    InvoiceRejected,
-    OutcomeUnknown,
-    ProviderCredentialsRejected,
-    ProviderUnavailable,
-)
+from invoicing.contract.errors import InvoiceRejected, OutcomeUnknown
 from invoicing.contract.exact_json import encode_json_object
 from invoicing.contract.invoice import Invoice
-from invoicing.contract.origins import Origin
 from invoicing.contract.requests import InvoiceRequest
 from invoicing.provider.outcomes import (
     Api,
+    Call,
     Reply,
     amount_or_none,
     code_or_none,
-    has_origin,
+    error_of,
     is_invoice_id,
+    is_link,
     object_in,
-    retry_after_s,
 )
 
 
@@ -30,12 +25,11 @@ def encode_request(request: InvoiceRequest, shop_id: str) -> bytes:
     return encode_json_object(fields).encode()
 
 
-def judge(reply: Reply, pay_origin: Origin) -> Invoice:
+def judge(reply: Reply) -> Invoice:
     """Returns the invoice in a reply that can be believed.
 
     Args:
         reply: What came back.
-        pay_origin: The origin that a pay link must have.
 
     Raises:
         InvoiceRejected: Not created, for good.
@@ -45,28 +39,21 @@ def judge(reply: Reply, pay_origin: Origin) -> Invoice:
     """
     match reply.status:
         case 200:
-            return _invoice_in(reply, pay_origin)
+            return _invoice_in(reply)
         case 400:
             raise InvoiceRejected("provider answered 400", answered=True)
-        case 401:
-            raise ProviderCredentialsRejected("provider answered 401", answered=True)
-        case 406 | 429 | 503:
-            raise ProviderUnavailable(
-                f"provider answered {reply.status}", retry_after_s=retry_after_s(reply.retry_after)
-            )
-    # A redirect or a 4xx is about this request, and anybody can send one that gets it.
-    raise OutcomeUnknown(f"provider answered {reply.status}", answered=reply.status < 500)
+    raise error_of(reply)
 
 
-def _invoice_in(reply: Reply, pay_origin: Origin) -> Invoice:
+def _invoice_in(reply: Reply) -> Invoice:
     payload = object_in(reply)
     invoice_id, pay_url = payload.get("invoice_id"), payload.get("pay_url")
     if payload.get("status") == "error":
         raise OutcomeUnknown("provider answered 200 with status error")
     if not is_invoice_id(invoice_id):
         raise OutcomeUnknown("provider answered 200 without an invoice id")
-    if not has_origin(pay_url, pay_origin):
-        raise OutcomeUnknown("provider answered 200 without a pay link of the pay origin")
+    if not is_link(pay_url):
+        raise OutcomeUnknown("provider answered 200 without a pay link")
     return Invoice(
         pay_url=pay_url,
         invoice_id=invoice_id,
@@ -76,4 +63,8 @@ def _invoice_in(reply: Reply, pay_origin: Origin) -> Invoice:
     )
 
 
-V1 = Api(name="v1", path="/v1/invoice/create", encode=encode_request, judge=judge)
+def _create(request: InvoiceRequest, shop_id: str) -> Call[Invoice]:
+    return Call("POST", "/v1/invoice/create", encode_request(request, shop_id), judge)
+
+
+V1 = Api(name="v1", currencies=("USD", "RUB", "EUR", "GBP", "UAH"), create=_create)

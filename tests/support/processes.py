@@ -1,0 +1,35 @@
+"""Processes of this machine, as /proc shows them: https://man7.org/linux/man-pages/man5/proc.5.html."""
+
+import os
+from pathlib import Path
+
+
+def descendants(pid: int) -> dict[int, str]:
+    """Returns the commands of a process's children, and of theirs, by process id; NUL ends each word of a command."""
+    found = {}
+    for entry in os.listdir("/proc"):
+        if entry.isdigit() and _parent_of(int(entry)) == pid:
+            found |= {int(entry): command_of(int(entry)), **descendants(int(entry))}
+    return found
+
+
+def command_of(pid: int) -> str:
+    """Returns the command of a process, or nothing if it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:
+        return ""
+
+
+def memory_bytes(pid: int, field: str = "VmRSS") -> int:
+    """Returns a process's resident memory: now (``VmRSS``) or at its largest (``VmHWM``)."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    line = next(line for line in lines if line.startswith(f"{field}:"))
+    return int(line.split()[1]) * 1024
+
+
+def _parent_of(pid: int) -> int | None:
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return None
