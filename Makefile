@@ -48,8 +48,9 @@ $(shell for folder in $(ENVIRONMENTS); do [ -x $$folder/bin/python ] || rm -f $$
 
 PYTEST := $(DEV)/bin/python -m pytest
 SAM := $(LOCAL)/bin/sam
-# A link to the Chromium that the browser tests drive.
-CHROMIUM := .chromium/chromium
+# Links to the browsers that the browser tests drive, and from npm what they build pages with.
+BROWSERS := .browsers/ready
+FRAMEWORKS := tests/browser/frameworks
 # The linter of docs/openapi.yaml, from npm.
 LINTER := infra/openapi-lint
 
@@ -80,7 +81,7 @@ run: on-linux ## Run the local stack until Ctrl-C
 	@$(WITH) $(STACK) -- $(LOCAL)/bin/python -m infra.local run $(if $(PORT),--port "$(PORT)")
 
 test: on-linux ## Run all tests
-	@$(WITH) $(DEV)/ready $(STACK) $(CHROMIUM) $(BARE) -- $(PYTEST) -n auto --maxprocesses 4 --dist loadfile
+	@$(WITH) $(DEV)/ready $(STACK) $(BROWSERS) $(FRAMEWORKS)/node_modules/ready $(BARE) -- $(PYTEST) -n auto --maxprocesses 4 --dist loadfile
 
 unit: ## Run the unit tests: seconds, without the local stack
 	@$(WITH) $(DEV)/ready -- $(PYTEST) --quiet tests/unit
@@ -133,11 +134,15 @@ openapi: ## Print the contract into docs/openapi.yaml
 	@PYTHONPATH=functions $(WITH) $(DEV)/ready -- $(DEV)/bin/python -m infra.openapi
 	@echo "docs/openapi.yaml is up to date."
 
+provider: ## Ask where your CryptoCloud key works: make provider [SECRET_ARN=…] [PROVIDER_URL=https://…] [YES=api.trybit.com]
+	@$(WITH) $(LOCAL)/ready -- $(LOCAL)/bin/python -m infra.provider_check --secret-arn="$(SECRET_ARN)" --yes="$(YES)" \
+		$(if $(PROVIDER_URL),--configured="$(PROVIDER_URL)") $(addprefix --host=,$(PROVIDER_HOSTS))
+
 screenshot: on-linux ## Picture the demo shop for docs/
-	@$(WITH) $(DEV)/ready $(STACK) $(CHROMIUM) -- $(DEV)/bin/python -m tests.browser.screenshot
+	@$(WITH) $(DEV)/ready $(STACK) $(BROWSERS) -- $(DEV)/bin/python -m tests.browser.screenshot
 
 clean: ## Remove everything that the other commands made
-	@infra/dev/clean $(ENVIRONMENTS) .venv-uv $(dir $(CHROMIUM)) $(LINTER)/node_modules .aws-sam .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@infra/dev/clean $(ENVIRONMENTS) .venv-uv $(dir $(BROWSERS)) $(FRAMEWORKS)/node_modules $(LINTER)/node_modules .aws-sam .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 on-linux:
 	@[ "$$(uname -s)" = Linux ] || { echo "The local stack needs Linux (on Windows: WSL), as Lambda's emulator does." >&2; exit 1; }
@@ -153,7 +158,10 @@ $(ENVIRONMENTS:=/ready): uv.lock | $(UV)
 	@infra/dev/install-environment $(@D) $(GROUP)
 
 $(LINTER)/node_modules/ready: $(LINTER)/package-lock.json | $(DEV)/ready
-	@infra/dev/install-contract-linter $(LINTER)
+	@infra/dev/install-npm $(LINTER) "the linter of the contract"
+
+$(FRAMEWORKS)/node_modules/ready: $(FRAMEWORKS)/package-lock.json | $(DEV)/ready
+	@infra/dev/install-npm $(FRAMEWORKS) "the frameworks of the browser tests"
 
 $(WHEELS)/ready: requirements.txt | $(LOCAL)/ready
 	@infra/dev/download-wheels $(@D) $(MACHINE_ARCH)
@@ -167,9 +175,5 @@ $(ARTIFACT): $(SOURCES) $(WHEELS)/ready | $(LOCAL)/ready
 	@infra/dev/build-contestant $* $(@D) $(MACHINE_ARCH)
 	@touch $@
 
-$(CHROMIUM): | $(DEV)/ready
-	@infra/dev/install-chromium $@
-
-provider: ## Ask where your CryptoCloud key works: make provider [SECRET_ARN=…] [PROVIDER_URL=https://…] [YES=api.trybit.com]
-	@$(WITH) $(LOCAL)/ready -- $(LOCAL)/bin/python -m infra.provider_check --secret-arn="$(SECRET_ARN)" --yes="$(YES)" \
-		$(if $(PROVIDER_URL),--configured="$(PROVIDER_URL)") $(addprefix --host=,$(PROVIDER_HOSTS))
+$(BROWSERS): | $(DEV)/ready
+	@infra/dev/install-browsers $(@D)
