@@ -2,7 +2,6 @@
 
 import socket
 import time
-from collections.abc import Callable
 
 import pytest
 
@@ -147,9 +146,10 @@ def test_a_peer_that_accepts_nobody_is_given_up(monkeypatch) -> None:
 
 
 def test_the_time_that_a_call_held_the_sandbox_is_that_of_its_attempts_without_the_waits(client_of, serve) -> None:
-    def unavailable_first(number: int, read: Callable[[], bytes], write: Callable[[bytes], None]) -> None:
-        read()
-        write(b"HTTP/1.1 503 x\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n" if number == 1 else answer("B"))
+    def unavailable_first(wire: Wire) -> None:
+        wire.read()
+        unavailable = b"HTTP/1.1 503 x\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n"
+        wire.write(unavailable if wire.number == 1 else answer("B"))
 
     client = client_of(serve(unavailable_first))
     started_s = time.monotonic()
@@ -160,12 +160,12 @@ def test_the_time_that_a_call_held_the_sandbox_is_that_of_its_attempts_without_t
 
 
 def test_a_call_whose_last_attempt_brings_no_answer_was_not_answered(client_of, serve) -> None:
-    def unavailable_then_silent(number: int, read: Callable[[], bytes], write: Callable[[bytes], None]) -> None:
-        read()
-        if number == 1:
-            write(b"HTTP/1.1 503 x\r\nContent-Length: 0\r\n\r\n")
+    def unavailable_then_silent(wire: Wire) -> None:
+        wire.read()
+        if wire.number == 1:
+            wire.write(b"HTTP/1.1 503 x\r\nContent-Length: 0\r\n\r\n")
         else:
-            read()  # nothing more comes until the client hangs up
+            wire.read()  # nothing more comes until the client hangs up
 
     client = client_of(serve(unavailable_then_silent))
     with pytest.raises(OutcomeUnknown):
