@@ -275,8 +275,9 @@ def test_the_element_is_at_most_8_kib_gzipped() -> None:
     assert len(gzip.compress(ELEMENT.read_bytes())) <= 8 * 1024
 
 
-def test_the_snippet_in_the_readme_leads_to_the_pay_page(visit) -> None:
-    section = (ROOT / "README.md").read_text().partition("## From a static site")[2].partition("\n## ")[0]
+def test_the_snippet_for_pages_without_the_element_leads_to_the_pay_page(visit) -> None:
+    page = (ROOT / "docs" / "api.md").read_text()
+    section = page.partition("## From a page without the button")[2].partition("\n## ")[0]
     [snippet] = re.findall(r"```js\n(.*?)```", section, re.DOTALL)
     endpoint = "https://….execute-api.eu-west-1.amazonaws.com/v1/invoice/create"
     assert snippet.count(endpoint) == 1
