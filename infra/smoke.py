@@ -307,6 +307,12 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.create not in ("", "0", "1"):
         parser.error("CREATE must be 1, or left out")
+    if arguments.origin != "*" and not re.fullmatch(r"(https?://[^/\s]+)?", arguments.origin):
+        parser.error(
+            "ORIGIN must be an origin such as https://shop.example, with no path and no slash at the end, or *"
+        )
+    if not re.fullmatch(r"([0-9]+(\.[0-9]+)?)?", arguments.amount):
+        parser.error("AMOUNT must be a decimal number such as 5 or 19.99")
     smoke = Smoke(arguments.URL, arguments.origin, create=arguments.create == "1", amount=arguments.amount)
     return 0 if smoke.run() else 1
 

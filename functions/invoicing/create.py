@@ -21,7 +21,7 @@ from invoicing.observability import IMPATIENT, TEST_INVOICE_CREATED, log_created
 from invoicing.patience import Patience
 from invoicing.provider.dialects import chosen_api
 from invoicing.provider.outcomes import Api
-from invoicing.provider.transport import MIN_ATTEMPT_S, Provider
+from invoicing.provider.transport import MIN_ATTEMPT_S, Transport
 
 # Kept back from the time that Lambda leaves: completing the record, answering, flushing logs and metrics.
 RESERVE_S = TABLE_LIMIT_S + 1.0
@@ -43,7 +43,7 @@ class InvoiceService:
         settings: CreateInvoiceSettings,
         credentials: CredentialStore,
         records: InvoiceRecords,
-        provider: Provider,
+        provider: Transport,
         api: Api,
     ) -> None:
         self._settings = settings
@@ -60,7 +60,7 @@ class InvoiceService:
             settings,
             CredentialStore(secrets_manager_client(), settings.cryptocloud_secret_arn),
             InvoiceRecords(settings.idempotency_table, dynamodb_client()),
-            Provider(settings),
+            Transport(settings.cryptocloud_api_url),
             chosen_api(settings.cryptocloud_api, lifetime_minutes=settings.invoice_lifetime, coins=settings.coins),
         )
 

@@ -131,7 +131,7 @@ class CredentialStore:
             code = error.response["Error"]["Code"]
             reason = f"Secrets Manager answered {code}"
             if code in _LASTING_ERRORS:
-                raise ServiceNotConfigured(f"{reason}: fill the secret, see the README") from None
+                raise ServiceNotConfigured(f"{reason}: fill the secret: make secret") from None
             raise ProviderUnavailable(reason) from None
         except BotoCoreError as error:
             raise ProviderUnavailable(f"Secrets Manager not reached: {type(error).__name__}") from None

@@ -89,7 +89,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request to create, as it arrived: ``body`` is the exact text, ``authorization`` the header."""
+    """One request, as it arrived: ``body`` is the exact text, ``authorization`` the header."""
 
     authorization: str | None
     body: str
@@ -100,6 +100,7 @@ class Seen:
     """What the sandbox has seen, and what it is told to do."""
 
     calls: list[Call] = field(default_factory=list)
+    asked: list[Call] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
 
 
@@ -159,18 +160,20 @@ class Sandbox:
             self._shop.invoices = {}
 
     def report(self) -> dict[str, Any]:
-        """Returns the calls to create, oldest first, the invoices by id, and how many faults are left."""
+        """Returns the calls to create and all others (``asked``), oldest first, the invoices by id, and how many faults
+        are left.
+        """
         with self._lock:
             return {
                 "calls": [asdict(call) for call in self._seen.calls],
+                "asked": [asdict(call) for call in self._seen.asked],
                 "invoices": {invoice_id: dict(invoice) for invoice_id, invoice in self._shop.invoices.items()},
                 "faults_left": len(self._seen.faults),
             }
 
     def _take_fault(self, call: str, arrived: Call) -> Fault | None:
         with self._lock:
-            if call == "create":
-                self._seen.calls.append(arrived)
+            (self._seen.calls if call == "create" else self._seen.asked).append(arrived)
             fault = next((fault for fault in self._seen.faults if fault.call == call), None)
             if fault:
                 self._seen.faults.remove(fault)

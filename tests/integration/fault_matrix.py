@@ -78,6 +78,7 @@ class Fault:
         arrange: Makes it go wrong.
         mend: Makes it right again.
         options: For faults that lie in how the stack is set up.
+        apis: The versions of the provider's API in which it is so.
     """
 
     name: str
@@ -88,11 +89,12 @@ class Fault:
     arrange: Callable[[Stack], None] = _nothing
     mend: Callable[[Stack], None] = _nothing
     options: dict[str, Any] = field(default_factory=dict)
+    apis: tuple[str, ...] = ("v1", "v2")
 
 
 FREE, KEPT, HELD = "free", "stands for this invoice", "taken until the Lambda timeout, then free"
 LET_GO = _tell("/table/let_go")
-UNAVAILABLE, UNKNOWN = "provider_unavailable", "outcome_unknown"
+UNAVAILABLE, UNKNOWN, REFUSED = "provider_unavailable", "outcome_unknown", "provider_credentials_rejected"
 
 FAULTS = [
     Fault("connection refused", UNAVAILABLE, 0, FREE, 0, _tell("/provider/stop"), _tell("/provider/start")),
@@ -115,11 +117,20 @@ FAULTS = [
     Fault("200 with a gzip bomb", UNKNOWN, 1, FREE, 1, _provider("gzip_bomb")),
     Fault("200 without `pay_url`", UNKNOWN, 1, FREE, 1, _provider("no_pay_url")),
     Fault("200 with a `pay_url` of another site", "pay_link_refused", 1, KEPT, 1, _provider("foreign")),
+    Fault("200 with a link without `https://`, in v1", UNKNOWN, 1, FREE, 1, _provider("bare_link"), apis=("v1",)),
+    Fault("200 with a link without `https://`, in v2", "", 1, KEPT, 1, _provider("bare_link"), apis=("v2",)),
     Fault("302", UNKNOWN, 1, FREE, 0, _provider("redirect")),
     Fault("400", "invoice_rejected", 1, FREE, 0, _provider("status", value=400)),
-    Fault("401, the secret unchanged", "provider_credentials_rejected", 1, FREE, 0, _provider("status", value=401)),
+    Fault("401, the secret unchanged", REFUSED, 1, FREE, 0, _provider("status", value=401)),
     Fault("401, the secret rotated meanwhile", "", 2, KEPT, 1, _rotate, options={"sandboxes": 1}),
+    Fault("400 that names the key, in v2", REFUSED, 1, FREE, 0, _provider("refused_key", value=400), apis=("v2",)),
+    Fault("403 in JSON with `detail`, in v2", REFUSED, 1, FREE, 0, _provider("refused_key", value=403), apis=("v2",)),
+    Fault(
+        "400 that names the key, the secret rotated meanwhile, in v2", "", 2, KEPT, 1, _rotate,
+        options={"sandboxes": 1, "parameters": {"ProviderApi": "v2"}}, apis=("v2",),
+    ),
     Fault("403", UNKNOWN, 1, FREE, 0, _provider("status", value=403)),
+    Fault("403 with an HTML page, as firewalls have", UNKNOWN, 1, FREE, 0, _provider("firewall")),
     Fault("406 once", "", 2, KEPT, 1, _provider("status", value=406)),
     Fault("406 for ever", UNAVAILABLE, 3, FREE, 0, _provider("status", value=406, times=3)),
     Fault("429 once", "", 2, KEPT, 1, _provider("status", value=429)),

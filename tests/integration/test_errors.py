@@ -61,10 +61,10 @@ def test_every_row_of_the_table_is_tried_here() -> None:
 
 
 @pytest.mark.parametrize("code", ARRANGED)
-def test_an_error_is_the_same_by_both_ways_in(stack, way_in, code) -> None:
+def test_an_error_is_the_same_by_both_ways_in_and_in_both_dialects(either_stack, way_in, code) -> None:
     arrange, fields = ARRANGED[code]
-    arrange(stack)
-    assert_is(BY_CODE[code], way_in(stack, fields))
+    arrange(either_stack)
+    assert_is(BY_CODE[code], way_in(either_stack, fields))
 
 
 def taken(stack: Stack, way_in: Callable[..., Answer], key: str, fields: dict[str, Any]) -> Answer:

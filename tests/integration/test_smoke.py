@@ -151,3 +151,17 @@ def test_an_address_that_cannot_be_right_is_not_asked(url, complaint) -> None:
     assert status == 2
     assert complaint in output
     assert "pass@" not in output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ({"amount": "abc"}, "AMOUNT is 'abc': it must be a number"),
+        ({"origin": "shop.example"}, "ORIGIN is 'shop.example': it must be a site"),
+        ({"create": "yes"}, "CREATE must be 1"),
+    ],
+)
+def test_a_wrong_argument_is_named_before_anything_is_sent(arguments, complaint) -> None:
+    status, output = smoke("https://shop.example/v1/invoice/create", **arguments)
+    assert status == 2
+    assert complaint in output

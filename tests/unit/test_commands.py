@@ -1,4 +1,4 @@
-"""The commands of the Makefile say in a sentence what is missing, and end nothing that runs."""
+"""The commands of the Makefile say in a sentence what is missing or wrong."""
 
 import shutil
 import subprocess
@@ -33,19 +33,6 @@ def test_a_machine_offline_is_reported_as_that_and_not_as_a_missing_package(line
     assert failed.returncode == 1
     assert "is this machine online?" in failed.stderr
     assert "No matching distribution" not in failed.stderr
-
-
-def test_clean_removes_nothing_while_a_command_runs(tmp_path) -> None:
-    kept = tmp_path / ".aws-sam" / "in-use"
-    kept.parent.mkdir()
-    # A command holds the lock as infra/dev/with does.
-    clean = f"exec 8>> {kept}; flock --shared 8; {TOOLS}/clean .aws-sam"
-    refused = run("bash", "-c", clean, cwd=tmp_path)
-    assert refused.returncode == 1
-    assert "is running" in refused.stderr
-    assert kept.exists()
-    assert run(TOOLS / "clean", ".aws-sam", cwd=tmp_path).returncode == 0
-    assert not kept.exists()
 
 
 @pytest.mark.parametrize("name", ["a b", "c#", "it's", 'say"', "p$q", "p%q", "k:l", "a&b", "(a)"])

@@ -1,4 +1,4 @@
-"""The error table: complete, consistent, and the same in the code and in the README."""
+"""The error table: complete, consistent, and the same in the code and in docs/errors.md."""
 
 import importlib
 import json
@@ -10,7 +10,7 @@ from invoicing.contract import errors
 from invoicing.contract.errors import ERROR_TABLE, FieldError, InvoicingError
 
 ROOT = Path(__file__).parents[2]
-README = ROOT / "README.md"
+PAGE = ROOT / "docs" / "errors.md"
 
 
 def test_every_error_is_in_the_table_once() -> None:
@@ -78,7 +78,7 @@ def test_the_reason_for_the_log_never_reaches_a_caller(error: type[InvoicingErro
     assert json.loads(str(raised)) == error().problem("request-1")
 
 
-def test_the_readme_has_the_table() -> None:
+def test_the_page_of_errors_has_the_table() -> None:
     rows = ["| code | HTTP | direct error type | when | retryable |", "|---|---|---|---|---|"]
     rows += [
         f"| `{error.code}` | {error.http_status} | {'' if error.http_only else f'`{error.__name__}`'} "
@@ -86,4 +86,4 @@ def test_the_readme_has_the_table() -> None:
         for error in ERROR_TABLE
     ]
     table = "\n".join(rows)
-    assert table in README.read_text(), f"put this table into the README:\n\n{table}"
+    assert table in PAGE.read_text(), f"put this table into docs/errors.md:\n\n{table}"

@@ -297,7 +297,7 @@ REFUSED = {"status": "error", "result": {"authorization": "Unauthorized request.
     ],
 )
 def test_v2_refuses_a_key_in_three_forms(status: int, body: dict[str, Any]) -> None:
-    with pytest.raises(ProviderCredentialsRejected) as raised:
+    with pytest.raises(ProviderCredentialsRejected):
         v2.judge(Reply(status, json.dumps(body).encode()))
 
 

@@ -431,7 +431,11 @@ def test_cors_keeps_all_its_properties(template) -> None:
     assert when_sites_may_call == {
         "allowOrigins": {"Fn::Split": [",", {"Ref": "AllowedOrigins"}]},
         "allowMethods": sorted({method for name in FUNCTIONS for method, _ in routes_of(name)}),
-        "allowHeaders": ["authorization", "content-type", "idempotency-key"],
+        "allowHeaders": [
+            *("authorization", "content-type", "idempotency-key"),
+            # What monitoring scripts add.
+            *("baggage", "newrelic", "request-context", "request-id", "sentry-trace", "traceparent", "tracestate"),
+        ],
         "exposeHeaders": ["idempotent-replayed", "retry-after", "x-request-id"],
         "maxAge": 3600,
     }

@@ -1,6 +1,6 @@
 """Every way in which an invoice is not delivered: one exception per outcome, and ``ERROR_TABLE`` of them all.
 
-The table in the README is printed from here, and a test fails when the two differ.
+The table in docs/errors.md is printed from here, and a test fails when the two differ.
 """
 
 import json
@@ -102,7 +102,7 @@ class OriginNotAllowed(InvoicingError):
     http_status = 403
     title = "This site may not create invoices"
     detail = "The Origin header is not among the allowed origins of this service."
-    when = "the `Origin` header is not in `ALLOWED_ORIGINS`"
+    when = "the `Origin` header is not in `AllowedOrigins`"
 
 
 class InvoiceInProgress(InvoicingError):
