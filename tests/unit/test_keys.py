@@ -14,8 +14,10 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 
 from invoicing import keys
 from invoicing.contract.errors import (
+    IdempotencyKeyReused,
     InternalError,
     InvalidRequest,
+    InvoiceInProgress,
     OutcomeUnknown,
     ProviderUnavailable,
     ServiceNotConfigured,
@@ -249,6 +251,29 @@ def test_a_failure_is_told_as_it_was_whatever_becomes_of_the_key(error, names, c
     with pytest.raises(OutcomeUnknown):
         deliver(Failing("update_item", error), OutcomeUnknown())
     assert counted == names
+
+
+def test_a_key_that_is_not_released_is_in_the_log_with_what_the_table_said(log) -> None:
+    with pytest.raises(OutcomeUnknown):
+        deliver(Failing("update_item", answered("ThrottlingException")), OutcomeUnknown())
+    assert [(line["level"], line["message"], line["reason"]) for line in log()] == [
+        ("WARNING", "idempotency key not released", "table not written: ThrottlingException")
+    ]
+
+
+def test_a_second_request_beside_the_first_is_sent_away_and_so_is_another_body_under_the_key() -> None:
+    table = ModelTable()
+
+    def create() -> Invoice:
+        with pytest.raises(InvoiceInProgress):
+            deliver(table, AssertionError("created beside the first"))
+        return INVOICE
+
+    records = InvoiceRecords("table", table)
+    assert records.deliver_once(KEY, REQUEST, create, remaining_s=lambda: 20).invoice == INVOICE
+    other = InvoiceRequest.model_validate({"amount": 2})
+    with pytest.raises(IdempotencyKeyReused):
+        records.deliver_once(KEY, other, lambda: pytest.fail("created"), remaining_s=lambda: 20)
 
 
 def test_nobody_claims_over_his_own_token_even_if_the_clock_was_set_back() -> None:

@@ -13,6 +13,7 @@ from invoicing.contract.errors import (
     PayLinkRefused,
     ProviderCredentialsRejected,
     ProviderUnavailable,
+    ServiceNotConfigured,
 )
 from invoicing.contract.invoice import Invoice
 from invoicing.contract.origins import origin_of
@@ -20,12 +21,14 @@ from invoicing.contract.requests import InvoiceRequest
 from invoicing.contract.settings import CreateInvoiceSettings
 from invoicing.create import RESERVE_S, InvoiceService
 from invoicing.credentials import Credentials
+from invoicing.keys import Delivery, IdempotencyKey
 from invoicing.observability import TEST_INVOICE_CREATED, logger, metrics
+from invoicing.patience import IMPATIENT_AFTER
 from invoicing.provider.outcomes import Api, Call
 from invoicing.provider.v1 import V1
 from invoicing.provider.v2 import v2
+from tests.support.samples import INVOICE
 
-INVOICE = Invoice(pay_url="https://pay.cryptocloud.plus/DZLF4212", invoice_id="DZLF4212")
 OLD = Credentials.model_validate({"api_key": "old", "shop_id": "shop-1"})
 NEW = Credentials.model_validate({"api_key": "new", "shop_id": "shop-1"})
 SETTINGS = CreateInvoiceSettings(
@@ -124,6 +127,48 @@ def test_an_invoice_of_a_test_project_is_counted_and_every_further_line_of_the_l
         create(FakeStore(), FakeProvider(invoice=INVOICE.model_copy(update={"test_mode": bool(test_mode)})))
         assert logger.get_current_keys().get("test_mode") is test_mode
         assert len(metrics.metric_set.get(TEST_INVOICE_CREATED, {}).get("Value", [])) == counted
+
+
+def test_the_line_of_a_created_invoice_leads_to_its_order_and_to_the_record_of_its_key(log) -> None:
+    class Records:
+        def deliver_once(
+            self, key: IdempotencyKey, request: InvoiceRequest, create: Any, *, remaining_s: Any
+        ) -> Delivery:
+            asked.append((key, request.order_id, remaining_s()))
+            return Delivery(create(), replayed=False)
+
+    asked: list[tuple[IdempotencyKey, str | None, float]] = []
+    key = IdempotencyKey("http", "K-1")
+    service = InvoiceService(SETTINGS, FakeStore(), Records(), FakeProvider(), V1)  # type: ignore[arg-type]
+    request = InvoiceRequest.model_validate({"amount": 100, "order_id": "A-1001"})
+    logger.clear_state()
+    assert service.create(request, key, lambda_deadline_s=time.monotonic() + 28).invoice == INVOICE
+    assert asked == [(key, "A-1001", pytest.approx(28, abs=1))]
+    [line] = log()
+    assert (line["message"], line["invoice_id"]) == ("invoice created", "DZLF4212")
+    assert (line["order_id"], line["idempotency_record"]) == ("A-1001", key.record_id)
+
+
+def test_the_secret_is_read_ahead_of_the_first_request() -> None:
+    class Unfilled(FakeStore):
+        def get(self) -> Credentials:
+            raise ServiceNotConfigured
+
+    with pytest.raises(ServiceNotConfigured):
+        InvoiceService(SETTINGS, Unfilled(), None, FakeProvider(), V1).read_secret()  # type: ignore[arg-type]
+
+
+def test_only_a_call_that_has_the_short_time_is_counted_as_impatient(counted) -> None:
+    class Hanging(FakeProvider):
+        held_s, answered = 20.0, False
+
+    provider = Hanging(failure=OutcomeUnknown())
+    service = InvoiceService(SETTINGS, FakeStore(), None, provider, V1)  # type: ignore[arg-type]
+    request = InvoiceRequest.model_validate({"amount": 100})
+    for _ in range(IMPATIENT_AFTER + 1):
+        with pytest.raises(OutcomeUnknown):
+            service.create(request, None, lambda_deadline_s=time.monotonic() + 28)
+    assert counted() == {("Impatient", frozenset({"service"})): [1.0]}
 
 
 def test_the_log_names_the_dialect_and_the_host() -> None:
