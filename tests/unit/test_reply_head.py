@@ -5,7 +5,7 @@ import io
 
 import pytest
 
-from invoicing.provider.connection import _Reply, read_head
+from invoicing.provider.connection import read_head
 
 
 def head_of(sent: bytes) -> tuple[int, int, list[tuple[str, str]]]:
@@ -101,34 +101,3 @@ def test_header_lines_are_read_as_they_were_meant(sent: bytes, read: list[str]) 
 def test_a_head_that_leaves_doubt_is_refused(sent: bytes) -> None:
     with pytest.raises(http.client.HTTPException):
         read_head(io.BytesIO(sent))
-
-
-class Wire:
-    """A socket from which somebody else's bytes come."""
-
-    def __init__(self, sent: bytes) -> None:
-        self.sent = sent
-
-    def makefile(self, _: str) -> io.BytesIO:
-        return io.BytesIO(self.sent)
-
-
-@pytest.mark.parametrize(
-    ("head", "length", "is_kept"),
-    [
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 4", 4, True),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close", 4, False),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: Close", 4, False),
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked", None, True),
-        (b"HTTP/1.1 200 OK", None, False),  # it lasts as long as the connection
-        (b"HTTP/1.0 200 OK\r\nContent-Length: 4", 4, False),
-        (b"HTTP/1.0 200 OK\r\nContent-Length: 4\r\nConnection: keep-alive", 4, True),
-        (b"HTTP/1.1 204 No Content", 0, True),
-        (b"HTTP/1.1 304 Not Modified\r\nContent-Length: 4", 0, True),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 0", 0, True),
-    ],
-)
-def test_where_a_body_ends_and_whether_another_reply_may_follow(head: bytes, length: int | None, is_kept: bool) -> None:
-    reply = _Reply(Wire(head + b"\r\n\r\n"), method="POST")  # type: ignore[arg-type]
-    reply.begin()
-    assert (reply.length, not reply.will_close) == (length, is_kept)

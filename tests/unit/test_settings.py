@@ -88,6 +88,9 @@ def test_only_listed_origins_may_call(load) -> None:
         ("INVOICE_LIFETIME", "1.5"),
         ("COINS", "btc"),
         ("COINS", "BTC;ETH"),
+        ("COINS", "B"),
+        ("COINS", "B" * 21),
+        ("COINS", "BTC,B C"),
         ("MIN_AMOUNT", "nothing"),
         ("MIN_AMOUNT", "0"),
         ("MIN_AMOUNT", "NaN"),
@@ -99,8 +102,9 @@ def test_only_listed_origins_may_call(load) -> None:
     ],
 )
 def test_a_wrong_variable_is_named_for_the_log_without_its_value(load, name: str, value: str | None) -> None:
+    # In v1 lifetime and coins would be refused whatever they are.
     with pytest.raises(ServiceNotConfigured) as fault:
-        load(**{name: value})
+        load(**{"CRYPTOCLOUD_API": "v2", name: value})
     assert name in fault.value.reason
     assert value is None or f"'{value}'" not in fault.value.reason
 
