@@ -8,10 +8,8 @@ import pytest
 import trustme
 
 from invoicing.provider.transport import Transport
-from tests.support import ROOT  # noqa: F401
-from tests.support.account import API_KEY, SHOP_ID  # noqa: F401
 from tests.support.raw_provider import RawProvider, Wire
-from tests.support.stack import EMAIL, PROVIDER_TIMEOUT_S, SITE, Answer, Stack  # noqa: F401
+from tests.support.stack import PROVIDER_TIMEOUT_S, Answer, Stack
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,8 @@ import yaml
 from infra.local.loopback import LoopbackServer, QuietHandler
 from invoicing.contract.errors import ERROR_TABLE
 from invoicing.keys import IdempotencyKey
-from tests.integration.conftest import EMAIL, PROVIDER_TIMEOUT_S, ROOT, Stack
+from tests.support import ROOT
+from tests.support.stack import EMAIL, PROVIDER_TIMEOUT_S, Stack
 
 EXAMPLE = ROOT / "examples" / "caller-lambda"
 DEFINITION = EXAMPLE / "create_invoice.asl.json"

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.integration.conftest import API_KEY, EMAIL, SHOP_ID, Stack
+from tests.support.account import API_KEY, SHOP_ID
 from tests.support.metrics import total
+from tests.support.stack import EMAIL, Stack
 
 
 @pytest.mark.parametrize(

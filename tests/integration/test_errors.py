@@ -9,7 +9,7 @@ import pytest
 
 from invoicing.contract.errors import ERROR_TABLE, InvoicingError
 from invoicing.keys import IdempotencyKey
-from tests.integration.conftest import Answer, Stack
+from tests.support.stack import Answer, Stack
 
 BY_CODE = {error.code: error for error in ERROR_TABLE}
 Arrange = Callable[[Stack], None]

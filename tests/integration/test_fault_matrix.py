@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.integration.conftest import PROVIDER_TIMEOUT_S, Answer, Stack
 from tests.integration.fault_matrix import FAULTS, FREE, HELD, KEPT, PAGE, Fault, put_into
+from tests.support.stack import PROVIDER_TIMEOUT_S, Answer, Stack
 
 # With each version of the provider's API, or once, where a stack is started for a fault that no API matters to.
 RUNS = [

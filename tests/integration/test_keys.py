@@ -7,8 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from invoicing.keys import IdempotencyKey
-from tests.integration.conftest import API_KEY, EMAIL, PROVIDER_TIMEOUT_S
+from tests.support.account import API_KEY
 from tests.support.metrics import metrics_in
+from tests.support.stack import EMAIL, PROVIDER_TIMEOUT_S
 
 
 def test_the_same_key_is_the_same_invoice_and_says_so(stack, fresh) -> None:

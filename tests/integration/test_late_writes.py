@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from invoicing.keys import IdempotencyKey
-from tests.integration.conftest import PROVIDER_TIMEOUT_S, Stack
 from tests.support.metrics import metrics_in
+from tests.support.stack import PROVIDER_TIMEOUT_S, Stack
 
 
 def hold(stack: Stack, operation: str, *fates: str) -> None:

@@ -9,13 +9,7 @@ from invoicing.contract.errors import OutcomeUnknown, ProviderUnavailable
 from invoicing.provider import transport as provider_module
 from invoicing.provider.transport import Transport
 from tests.support.raw_provider import Wire, answer, create
-
-
-class Clock:
-    now_s = 1_000.0
-
-    def __call__(self) -> float:
-        return self.now_s
+from tests.support.samples import Clock
 
 
 def answering_all(wire: Wire) -> None:

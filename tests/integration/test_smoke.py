@@ -12,7 +12,9 @@ import pytest
 import trustme
 
 from infra.local.loopback import LoopbackServer, QuietHandler, reserve_port
-from tests.integration.conftest import API_KEY, ROOT, SITE
+from tests.support import ROOT
+from tests.support.account import API_KEY
+from tests.support.stack import SITE
 
 
 def smoke(url: str, **arguments: str) -> tuple[int, str]:

@@ -5,7 +5,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
-from tests.integration.conftest import PROVIDER_TIMEOUT_S
+from tests.support.stack import PROVIDER_TIMEOUT_S
 
 IN_20_S = (
     "import datetime as d, time; print(round((d.datetime.now() + d.timedelta(seconds=20)).timestamp() - time.time()))"

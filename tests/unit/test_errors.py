@@ -2,14 +2,13 @@
 
 import importlib
 import json
-from pathlib import Path
 
 import pytest
 
 from invoicing.contract import errors
 from invoicing.contract.errors import ERROR_TABLE, FieldError, InvoicingError
+from tests.support import ROOT
 
-ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "errors.md"
 
 
