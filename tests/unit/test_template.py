@@ -89,7 +89,7 @@ PERMISSIONS: dict[str, list[tuple[str, Any]]] = {
 
 
 def permissions(role: dict[str, Any]) -> list[tuple[str, Any]]:
-    policies = [policy["Fn::If"][1] if "Fn::If" in policy else policy for policy in role["Policies"]]
+    policies = [policy["Fn::If"][1] if "Fn::If" in policy else policy for policy in role.get("Policies", [])]
     return [
         (action, statement["Resource"])
         for policy in policies
@@ -231,7 +231,7 @@ def test_no_resource_waits_for_itself(setting, request) -> None:
     assert "InvoiceApi" in waits_for["ObservabilityStack"]
     for function in FUNCTIONS:
         if routes_of(function):
-            assert f"{function}Aliaslive" in waits_for["InvoiceApi"]
+            assert f"{function}Aliaslive" in waits_for["InvoiceApi"], f"{function} needs `AutoPublishAlias: live`"
 
 
 def test_concurrency_is_reserved_only_when_asked_for(template) -> None:
@@ -330,7 +330,7 @@ def test_each_function_has_a_log_group_of_its_own_and_every_group_has_retention(
         assert group.get("RetentionInDays") == {"Ref": "LogRetentionDays"}, f"{name} must end after LogRetentionDays"
     owners = {"AccessLogs": "the API"}
     for name, function in of_type(template, "AWS::Lambda::Function").items():
-        group = function["LoggingConfig"]["LogGroup"]["Ref"]
+        group = function.get("LoggingConfig", {}).get("LogGroup", {}).get("Ref")
         assert group in groups, f"{name} logs to {group}, which is not in the template"
         assert group not in owners, f"{name} shares {group} with {owners[group]}"
         owners[group] = name
