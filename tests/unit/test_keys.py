@@ -261,6 +261,13 @@ def test_a_key_that_is_not_released_is_in_the_log_with_what_the_table_said(log) 
     ]
 
 
+def test_a_record_that_is_lost_is_in_the_log_with_what_the_table_said(log) -> None:
+    deliver(Failing("update_item", answered("ThrottlingException")))
+    [line] = log()
+    assert line["level"] == "ERROR"
+    assert line["reason"].endswith("ThrottlingException")
+
+
 def test_a_second_request_beside_the_first_is_sent_away_and_so_is_another_body_under_the_key() -> None:
     table = ModelTable()
 

@@ -196,7 +196,7 @@ def test_retry_after_is_read_in_seconds_or_as_a_date(
 @pytest.fixture
 def moves_counted() -> Callable[[], int]:
     metrics.clear_metrics()
-    return lambda: len(metrics.metric_set.get(PROVIDER_MOVED, {"Value": []})["Value"])
+    return lambda: sum(metrics.metric_set.get(PROVIDER_MOVED, {"Value": []})["Value"])
 
 
 @pytest.mark.parametrize(

@@ -259,3 +259,19 @@ def test_a_field_that_stands_twice_is_refused_by_name() -> None:
 @given(st.dictionaries(st.text(), st.one_of(st.text(), st.decimals(allow_nan=False, allow_infinity=False))))
 def test_an_encoded_object_is_json_that_reads_back_the_same(fields: dict[str, Any]) -> None:
     assert json.loads(encode_json_object(fields), parse_float=Decimal, parse_int=Decimal) == fields
+
+
+@pytest.mark.parametrize(
+    ("order_id", "accepted"), [(2**53 - 1, True), (-(2**53) + 1, True), (2**53, False), (-(2**53), False)]
+)
+def test_an_integer_is_an_order_as_far_as_every_json_parser_keeps_it_exact(order_id: int, accepted: bool) -> None:
+    for number in (order_id, Decimal(order_id)):
+        if accepted:
+            assert InvoiceRequest.model_validate({"amount": 1, "order_id": number}).order_id == str(order_id)
+        else:
+            with pytest.raises(ValueError, match="an integer of at most 9007199254740991"):
+                InvoiceRequest.model_validate({"amount": 1, "order_id": number})
+
+
+def test_a_number_with_an_exponent_beyond_all_bounds_is_no_number_of_money() -> None:
+    assert parse_json_object('{"amount": 1e9999999999999999999}') == {"amount": Decimal("Infinity")}

@@ -3,6 +3,7 @@
 Sockets, TLS and everything that a peer may send are in tests/integration/test_provider_*.py.
 """
 
+import ssl
 import time
 from collections.abc import Callable
 from typing import Any
@@ -186,6 +187,15 @@ def test_a_provider_that_cannot_be_reached_was_asked_for_nothing(open_connection
         perform(client)
     assert refusal.value.reason == "no connection to the provider: ConnectionRefusedError"
     assert not client.answered
+
+
+def test_a_certificate_that_is_refused_is_named_in_the_log(open_connections) -> None:
+    error = ssl.SSLCertVerificationError()
+    error.verify_message = "self-signed certificate"
+    open_connections(*[error] * 3)
+    with pytest.raises(ProviderUnavailable) as refusal:
+        perform(Transport("https://api.cryptocloud.plus"))
+    assert refusal.value.reason == "certificate of the provider refused: self-signed certificate"
 
 
 def test_a_connection_that_took_nearly_all_the_time_is_closed_and_not_used(open_connections, monkeypatch) -> None:
