@@ -47,6 +47,14 @@ def test_settings_come_from_the_environment(load) -> None:
     }
 
 
+def test_the_owner_may_name_other_pay_origins(load) -> None:
+    settings = load(CRYPTOCLOUD_PAY_ORIGINS="https://pay.shop.example, http://127.0.0.1:3002/")
+    assert settings.cryptocloud_pay_origins == {
+        Origin("https", "pay.shop.example", 443),
+        Origin("http", "127.0.0.1", 3002),
+    }
+
+
 def test_v1_is_spoken_unless_the_owner_chooses_v2_which_knows_a_lifetime_and_coins(load) -> None:
     settings = load()
     assert (settings.cryptocloud_api, settings.invoice_lifetime, settings.coins) == ("v1", None, None)

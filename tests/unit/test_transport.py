@@ -3,7 +3,9 @@
 Sockets, TLS and everything that a peer may send are in tests/integration/test_provider_*.py.
 """
 
+import signal
 import ssl
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -187,6 +189,25 @@ def test_a_provider_that_cannot_be_reached_was_asked_for_nothing(open_connection
         perform(client)
     assert refusal.value.reason == "no connection to the provider: ConnectionRefusedError"
     assert not client.answered
+
+
+def test_what_takes_too_long_is_hung_up_and_the_timer_does_not_outlive_the_call(open_connections, monkeypatch) -> None:
+    class Hanging(Connection):
+        def getresponse(self) -> Any:
+            assert hung_up.wait(5)
+            raise ConnectionResetError
+
+    hung_up = threading.Event()
+    monkeypatch.setattr(transport, "MIN_ATTEMPT_S", 0)
+    monkeypatch.setattr(transport, "_MIN_ANSWER_S", 0)
+    monkeypatch.setattr(transport, "shut_down", lambda _: hung_up.set())
+    open_connections(Hanging(), Connection(200))
+    client = Transport("http://127.0.0.1:1")
+    with pytest.raises(OutcomeUnknown):
+        perform(client, deadline_s=time.monotonic() + 0.05)
+    assert hung_up.is_set()
+    perform(client)
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
 
 
 def test_a_certificate_that_is_refused_is_named_in_the_log(open_connections) -> None:
