@@ -261,11 +261,18 @@ def test_a_key_that_is_not_released_is_in_the_log_with_what_the_table_said(log) 
     ]
 
 
-def test_a_record_that_is_lost_is_in_the_log_with_what_the_table_said(log) -> None:
-    deliver(Failing("update_item", answered("ThrottlingException")))
-    [line] = log()
-    assert line["level"] == "ERROR"
-    assert line["reason"].endswith("ThrottlingException")
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("ThrottlingException", "table not written: ThrottlingException"),
+        ("ConditionalCheckFailedException", "another request took the key"),
+    ],
+)
+def test_a_record_that_is_lost_is_in_the_log_with_its_invoice_and_why(log, code: str, reason: str) -> None:
+    deliver(Failing("update_item", answered(code)))
+    assert [(line["level"], line["message"], line["invoice_id"], line["reason"]) for line in log()] == [
+        ("ERROR", "idempotency record lost", "DZLF4212", reason)
+    ]
 
 
 def test_a_second_request_beside_the_first_is_sent_away_and_so_is_another_body_under_the_key() -> None:

@@ -83,7 +83,9 @@ def create(
 ) -> Invoice:
     request = InvoiceRequest.model_validate({"amount": 100, **fields})
     service = InvoiceService(SETTINGS, store, None, provider, api)  # type: ignore[arg-type]
-    return service.create(request, None, lambda_deadline_s=time.monotonic() + lambda_s).invoice
+    delivery = service.create(request, None, lambda_deadline_s=time.monotonic() + lambda_s)
+    assert not delivery.replayed
+    return delivery.invoice
 
 
 @pytest.mark.parametrize("amount", ["1", "1.00", "500", "500.00", "19.99"])

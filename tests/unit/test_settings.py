@@ -10,6 +10,8 @@ from invoicing.contract import settings as settings_module
 from invoicing.contract.errors import ServiceNotConfigured
 from invoicing.contract.origins import Origin, origin_of
 from invoicing.contract.settings import CreateInvoiceSettings
+from tests.support import ROOT
+from tests.support.templates import read_template
 
 ENVIRONMENT = {
     "ALLOWED_ORIGINS": "https://shop.example,https://www.shop.example",
@@ -45,6 +47,14 @@ def test_settings_come_from_the_environment(load) -> None:
         origin_of("https://pay.cryptocloud.plus"),
         origin_of("https://pay.trybit.com"),
     }
+
+
+def test_what_the_owner_leaves_out_is_what_the_template_says(load) -> None:
+    settings = load(MIN_AMOUNT=None, MAX_AMOUNT=None, PROVIDER_TIMEOUT=None)
+    parameters = read_template(ROOT / "template.yaml")["Parameters"]
+    assert settings.provider_timeout == float(parameters["ProviderTimeout"]["Default"])
+    assert settings.min_amount == Decimal(parameters["MinAmount"]["Default"])
+    assert settings.max_amount == Decimal(parameters["MaxAmount"]["Default"])
 
 
 def test_the_owner_may_name_other_pay_origins(load) -> None:

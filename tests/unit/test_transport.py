@@ -126,6 +126,19 @@ def test_what_was_not_created_is_tried_again_at_most_so_often_and_each_attempt_i
         perform(Transport("http://127.0.0.1:1"), attempts=1)
 
 
+def test_between_two_attempts_as_much_time_passes_as_the_provider_asks_for(open_connections, monkeypatch) -> None:
+    def judge_busy(reply: Reply) -> Reply:
+        if reply.status == 429:
+            raise ProviderUnavailable(retry_after_s=2)
+        return reply
+
+    slept_s: list[float] = []
+    monkeypatch.setattr("time.sleep", slept_s.append)
+    open_connections(Connection(429), Connection(200))
+    assert perform(Transport("http://127.0.0.1:1"), Call("GET", "/", b"", judge_busy)).status == 200
+    assert slept_s == [2]
+
+
 def test_an_unknown_outcome_is_never_tried_again(open_connections) -> None:
     open_connections(Connection(ConnectionResetError()), Connection(200))
     client = Transport("http://127.0.0.1:1")
