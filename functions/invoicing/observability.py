@@ -105,8 +105,6 @@ def count_for_version(name: str, context: "LambdaContext", *, started_s: float) 
             https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html
     """
     dimensions = {"function": context.function_name, "version": context.function_version}
-    if metrics.service:
-        dimensions["service"] = metrics.service
     # A record of its own: in the invocation's one, the version would be a dimension of every metric.
     with single_metric(name, MetricUnit.Count, 1, namespace=NAMESPACE, default_dimensions=dimensions) as metric:
         metric.set_timestamp(int(started_s * 1000))
