@@ -38,7 +38,7 @@ among the `AllowedOrigins` of the deployment.
 _ABOUT_CREATE = """\
 Sends the request to CryptoCloud with the deployment's API key and shop. Send the buyer to `pay_url` of the reply.
 
-The body has at most 16 KiB. A field that stands in it twice, or that is not listed here, is refused by name; an
+The body has at most 16 KiB. A field that it has twice, or that is not listed here, is refused by name; an
 optional field that is `null` or `""` counts as left out. An `Authorization` header is ignored.
 
 CryptoCloud creates a new invoice each time it is asked. With an `Idempotency-Key`, every success for that key within 24

@@ -92,7 +92,7 @@ class Fault:
     apis: tuple[str, ...] = ("v1", "v2")
 
 
-FREE, KEPT, HELD = "free", "stands for this invoice", "taken until the Lambda timeout, then free"
+FREE, KEPT, HELD = "free", "keeps this invoice", "taken until the Lambda timeout, then free"
 LET_GO = _tell("/table/let_go")
 UNAVAILABLE, UNKNOWN, REFUSED = "provider_unavailable", "outcome_unknown", "provider_credentials_rejected"
 

@@ -154,7 +154,7 @@ class ServiceNotConfigured(InvoicingError):
     http_status = 500
     title = "The service is not set up yet"
     detail = "The owner of this service has not set it up completely; its log says what is missing."
-    when = "the secret is missing, empty or malformed, or a setting is wrong"
+    when = "the secret is missing, empty or malformed, a setting is wrong, or the table may not be written"
 
 
 class ProviderCredentialsRejected(InvoicingError):
@@ -162,7 +162,7 @@ class ProviderCredentialsRejected(InvoicingError):
     http_status = 502
     title = "CryptoCloud refused our API key"
     detail = "CryptoCloud refused the API key of this service. The invoice was not created."
-    when = "CryptoCloud answered 401, also after the secret was read again"
+    when = "CryptoCloud refused the API key (401; in version 2 also 400 or 403), also after the secret was read again"
 
 
 class PayLinkRefused(InvoicingError):
