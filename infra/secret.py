@@ -1,7 +1,7 @@
 """Puts key, shop and what else the provider gave into the stack's secret: ``make secret ENV=prod``.
 
 It asks without echo, so nothing is in a file, in the shell's history or in the list of processes. ``CHECK=1`` asks for
-nothing and checks what is stored.
+nothing: it checks the form of what is stored, and asks the provider of the stack whether the key is right.
 """
 
 import getpass
@@ -13,6 +13,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import TypeAdapter, ValidationError
 
+from infra import provider_check
 from infra.preflight import NotReady, Preflight, signed_in_client
 from invoicing.contract.errors import InvoicingError
 from invoicing.credentials import Credentials, CredentialStore
@@ -26,8 +27,8 @@ _QUESTIONS = {
 _TRIES = 3
 
 
-def secret_arn(env: str, client: Callable[[str], Any]) -> str:
-    """Returns the ARN of a deployed stack's secret.
+def deployed_stack(env: str, client: Callable[[str], Any]) -> dict[str, str]:
+    """Returns the parameters and outputs of a deployed stack, by name.
 
     Args:
         env: The section of samconfig.toml.
@@ -39,28 +40,45 @@ def secret_arn(env: str, client: Callable[[str], Any]) -> str:
     stack_name = Preflight(env, "", "", client).stack_name
     try:
         stack = client("cloudformation").describe_stacks(StackName=stack_name)["Stacks"][0]
-        return next(str(o["OutputValue"]) for o in stack.get("Outputs", ()) if o["OutputKey"] == "SecretArn")
-    except (ClientError, StopIteration) as error:
-        if isinstance(error, StopIteration) or "does not exist" in str(error):
+    except ClientError as error:
+        if "does not exist" in str(error):
             raise NotReady(f"{stack_name} is not deployed", f"run make deploy ENV={env} first.") from None
         raise NotReady(f"AWS did not show {stack_name}: {error}", "sign in to its account and region.") from None
+    values = {entry["OutputKey"]: entry["OutputValue"] for entry in stack.get("Outputs", ())}
+    if "SecretArn" not in values:
+        raise NotReady(f"{stack_name} is not deployed", f"run make deploy ENV={env} first.")
+    return values | {entry["ParameterKey"]: entry["ParameterValue"] for entry in stack.get("Parameters", ())}
 
 
-def deployed_credentials(env: str, client: Callable[[str], Any]) -> Credentials:
-    """Returns what is stored in a deployed stack's secret, read as the function reads it.
+def check(env: str, client: Callable[[str], Any]) -> None:
+    """Reads what is stored as the function reads it, and asks the stack's provider whether the key is right.
+
+    It asks for an invoice that does not exist, so nothing is created. Nobody can ask about the shop id without creating
+    one, nor about the secret key.
 
     Args:
         env: The section of samconfig.toml.
         client: Makes a client of a service of AWS.
 
     Raises:
-        NotReady: There is no stack, or no usable secret; the reason names the field and never its value.
+        NotReady: There is no stack, no usable secret, or the provider does not accept the key. The reason names the
+            field at fault and never its value.
     """
-    arn = secret_arn(env, client)
+    stack = deployed_stack(env, client)
     try:
-        return CredentialStore(client("secretsmanager"), arn).get()
+        credentials = CredentialStore(client("secretsmanager"), stack["SecretArn"]).get()
     except InvoicingError as error:
         raise NotReady(f"the secret is of no use: {error.reason}", f"fill it: make secret ENV={env}.") from None
+    print("ok    the secret is filled, and its form is right")
+    url, api = stack.get("ProviderUrl", provider_check.CONFIGURED), stack.get("ProviderApi", "v1")
+    found = provider_check.ask(url, api, credentials.api_key.get_secret_value())
+    if found.kind == "refused":
+        raise NotReady(f"{url} ({api}): {found.said}", f"put the right key in: make secret ENV={env}.")
+    if found.kind != "works":
+        to_do = f"find the right address: make provider SECRET_ARN={stack['SecretArn']}"
+        raise NotReady(f"{url} ({api}): {found.said}", to_do)
+    print(f"ok    {url} ({api}): {found.said}")
+    print("      The shop id was not checked: only an invoice can do that. make smoke CREATE=1 creates one.")
 
 
 def ask(ask_for: Callable[[str], str]) -> dict[str, str]:
@@ -98,7 +116,7 @@ def store(env: str, client: Callable[[str], Any]) -> None:
     Raises:
         NotReady: There is no stack, a field was wrong, or AWS refused to store.
     """
-    arn = secret_arn(env, client)
+    arn = deployed_stack(env, client)["SecretArn"]
     if not sys.stdin.isatty():
         raise NotReady("this is no terminal, so what is typed might be shown or kept", "run it in a terminal.")
     values = ask(getpass.getpass)
@@ -110,7 +128,7 @@ def store(env: str, client: Callable[[str], Any]) -> None:
             "it needs the right secretsmanager:PutSecretValue on the stack's secret.",
         ) from None
     print(f"Stored {', '.join(values)}. Functions that run use it within 5 minutes.")
-    print(f"Next: make provider ENV={env}, which asks CryptoCloud whether it is right.")
+    print(f"Next: make secret ENV={env} CHECK=1, which asks CryptoCloud whether the key is right.")
 
 
 def main() -> int:
@@ -121,8 +139,7 @@ def main() -> int:
         if check in ("", "0"):
             store(env or "default", client)
         else:
-            deployed_credentials(env or "default", client)
-            print("ok    the secret is filled, and its form is right")
+            check(env or "default", client)
     except NotReady as reason:
         print(f"FAIL  {reason.seen}\n      {reason.to_do}", file=sys.stderr)
         return 1

@@ -1,37 +1,16 @@
 """``make secret`` asks without echo, stores only what the function can read, and never shows a value."""
 
 import json
-from typing import Any
 
-import boto3
 import pytest
-from botocore.stub import ANY, Stubber
+from botocore.stub import ANY
 
 from infra import secret
 from infra.preflight import NotReady
 from invoicing.credentials import Credentials
+from tests.support.owners_account import ARN, Account
 
-ARN = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:ProviderSecret-a-b"
 KEY = "a-real-looking-key"
-
-
-class Account:
-    """Clients of botocore with a deployed stack; what would be stored is kept."""
-
-    def __init__(self, stored: str | None = None, outputs: bool = True) -> None:
-        keys = {"region_name": "eu-west-1", "aws_access_key_id": "any", "aws_secret_access_key": "any"}
-        self._clients = {name: boto3.client(name, **keys) for name in ("cloudformation", "secretsmanager")}
-        self.stubbers = {name: Stubber(client) for name, client in self._clients.items()}
-        for stubber in self.stubbers.values():
-            stubber.activate()
-        stack = {"StackName": "cryptocloud-invoices", "StackStatus": "CREATE_COMPLETE", "CreationTime": "2026-01-01"}
-        stack["Outputs"] = [{"OutputKey": "SecretArn", "OutputValue": ARN}] if outputs else []
-        self.stubbers["cloudformation"].add_response("describe_stacks", {"Stacks": [stack]})
-        if stored is not None:
-            self.stubbers["secretsmanager"].add_response("get_secret_value", {"SecretString": stored})
-
-    def client(self, service: str) -> Any:
-        return self._clients[service]
 
 
 @pytest.fixture
@@ -96,7 +75,7 @@ def test_without_a_stack_the_deployment_comes_first() -> None:
 )
 def test_a_stored_secret_that_the_function_cannot_read_is_found_and_not_shown(stored: str, complaint: str) -> None:
     with pytest.raises(NotReady) as reason:
-        secret.deployed_credentials("default", Account(stored).client)
+        secret.check("default", Account(stored).client)
     assert complaint in str(reason.value)
     assert "k é" not in str(reason.value)
 
@@ -105,9 +84,4 @@ def test_a_secret_that_was_never_filled_is_found() -> None:
     account = Account()
     account.stubbers["secretsmanager"].add_client_error("get_secret_value", "ResourceNotFoundException")
     with pytest.raises(NotReady, match="ResourceNotFoundException"):
-        secret.deployed_credentials("default", account.client)
-
-
-def test_a_stored_secret_that_the_function_can_read_is_returned() -> None:
-    stored = json.dumps({"api_key": KEY, "shop_id": "the-shop"})
-    assert secret.deployed_credentials("default", Account(stored).client).shop_id == "the-shop"
+        secret.check("default", account.client)
