@@ -6,6 +6,7 @@ A line that breaks one of these rules gives no metric, and nothing says so but a
 import json
 import subprocess
 import sys
+from datetime import datetime
 from typing import Any
 
 import jsonschema_rs
@@ -80,6 +81,7 @@ for direct in ({"amount": 0}, {"amount": 1, "order_id": "A-1"}):
         create_invoice.lambda_handler(direct, context)
     except Exception:
         pass
+observability.let_pass(observability.metrics)  # as the border does at the start of each invocation
 observability.log_created("DZLF4212", Decimal("19.99"), "EUR")
 observability.metrics.flush_metrics()
 """
@@ -142,6 +144,22 @@ def test_a_log_level_of_warn_or_above_changes_no_metric(lines: list[str]) -> Non
 
     for level in ("WARN", "ERROR", "FATAL"):
         assert counted(printed_at(level)) == counted(lines), level
+
+
+@pytest.mark.parametrize("level", ["WARN", "ERROR", "FATAL"])
+def test_lambdas_own_filter_lets_every_metric_pass_but_cold_starts(level: str) -> None:
+    # It drops a line of a lower level, and one that names no level or no time counts as INFO:
+    # https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html
+    for line in printed_at(level):
+        record = json.loads(line)
+        if "ColdStart" not in record:  # Powertools' own line
+            assert record["level"] == level, line
+            assert datetime.fromisoformat(record["timestamp"]).tzinfo is not None
+        assert not complaints(line), line
+
+
+def test_at_info_a_line_of_metrics_is_the_metrics_alone(lines: list[str]) -> None:
+    assert not [line for line in lines if {"level", "timestamp"} & json.loads(line).keys()]
 
 
 def test_no_function_has_lambda_drop_lines_that_name_no_level() -> None:
