@@ -43,7 +43,8 @@ BAD_FIELDS = st.one_of(
     st.tuples(st.just("description"), NOT_A_STRING | WITH_CONTROL | st.text(min_size=256)),
     st.tuples(st.just("shop_id"), NOT_A_STRING | SOME_TEXT),
     st.tuples(
-        st.text(st.characters(exclude_characters="@"), min_size=1).map("x{}".format),
+        # A name that is no Unicode cannot be repeated: tests/unit/test_request_contract.py has it.
+        st.text(st.characters(exclude_characters="@", exclude_categories=["Cs"]), min_size=1).map("x{}".format),
         ANY_JSON.filter(lambda value: value is not None),
     ),
 )

@@ -197,6 +197,12 @@ def test_an_unknown_field_is_refused_also_when_it_is_null() -> None:
     assert refused_pointers({"amount": 1, "curency": None}) == ["/curency"]
 
 
+def test_a_name_that_is_no_unicode_is_refused_with_the_whole_body() -> None:
+    with pytest.raises(InvalidRequest) as refusal:
+        validated(InvoiceRequest, read_json_object(b'{"amount": 1, "x\\ud800": 1}'))
+    assert [field.pointer for field in refusal.value.fields] == [""]
+
+
 def test_all_faults_are_named_at_once() -> None:
     assert refused_pointers({"currency": "X", "email": "x", "nonsense": 1}) == [
         "/amount", "/currency", "/email", "/nonsense",
