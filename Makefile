@@ -108,7 +108,7 @@ deploy: ## Build and deploy: make deploy ORIGINS=https://shop.example [PARAMETER
 preflight: ## Check whether a deployment can work: make preflight ENV=prod ORIGINS=https://shop.example [PARAMETERS=…]
 	@$(WITH) $(LOCAL)/ready -- $(LOCAL)/bin/python -m infra.preflight "$(ENV)" "$(ORIGINS)" "$(PARAMETERS)"
 
-secret: ## Put key, shop and secret key into the stack's secret: make secret ENV=prod; CHECK=1 asks whether they are right
+secret: ## Put API key and shop id into the stack's secret: make secret ENV=prod; CHECK=1 asks whether the key is right
 	@PYTHONPATH=functions $(WITH) $(DEV)/ready -- $(DEV)/bin/python -m infra.secret "$(ENV)" "$(CHECK)"
 
 smoke: ## Check a deployed stack: make smoke URL=https://… [ORIGIN=https://shop.example] [CREATE=1 [AMOUNT=5]]

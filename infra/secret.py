@@ -1,4 +1,4 @@
-"""Puts key, shop and what else the provider gave into the stack's secret: ``make secret ENV=prod``.
+"""Puts the API key and the shop id into the stack's secret: ``make secret ENV=prod``.
 
 It asks without echo, so nothing is in a file, in the shell's history or in the list of processes. ``CHECK=1`` asks for
 nothing: it checks the form of what is stored, and asks the provider of the stack whether the key is right.
@@ -22,7 +22,6 @@ from invoicing.credentials import Credentials, CredentialStore
 _QUESTIONS = {
     "api_key": "API key (your project at CryptoCloud, Settings, API)",
     "shop_id": "Shop id (the same page)",
-    "secret_key": "Secret key for postbacks (the same page; without it no postback is believed)",
 }
 _TRIES = 3
 

@@ -82,7 +82,7 @@ class CredentialStore:
     Args:
         client: A Secrets Manager client.
         secret_arn: ARN or name of the secret.
-        clock: Wall time in seconds. Not a monotonic clock: that one stands still while a sandbox is frozen.
+        clock: Wall time in seconds. Not a monotonic clock: that one stops while a sandbox is frozen.
     """
 
     def __init__(

@@ -131,13 +131,13 @@ class InvoiceRecords:
         *,
         remaining_s: Callable[[], float],
     ) -> Delivery:
-        """Returns the invoice that the key stands for, created now or by an earlier request.
+        """Returns the invoice of the key, created now or by an earlier request.
 
         Args:
             key: The caller's key.
             request: What the caller asks for; the same key with another request is refused.
             create: Creates the invoice; called at most once.
-            remaining_s: Seconds until Lambda ends this invocation: so long the claim holds if nothing releases it.
+            remaining_s: Seconds until Lambda ends this invocation. A claim that nobody releases expires then.
 
         Raises:
             InvoiceInProgress: A request with this key is still running.
@@ -223,10 +223,10 @@ class InvoiceRecords:
             metrics.add_metric(RECORD_LOST, "Count", 1)
 
     def _release(self, claim: _Claim) -> None:
-        """Makes a claimed key free by ending its claim now. If that fails it is counted: the caller hears why he came.
+        """Makes a claimed key free by ending its claim now.
 
-        Condition: the claim is this one, or has not arrived yet. The record stays: it is what a late copy of the claim
-        fails at.
+        If that fails it is counted, and the caller still gets the failure that led here. Condition: the claim is this
+        one, or has not arrived yet. The record stays: it is what a late copy of the claim fails at.
         """
         failure = self._update(
             claim,

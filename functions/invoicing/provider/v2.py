@@ -84,7 +84,7 @@ def judge(reply: Reply) -> Invoice:
             if _names_the_key(reply):
                 raise ProviderCredentialsRejected("provider answered 400 and named the key")
             # Whatever the body is: that the request was refused is what a 400 means (RFC 9110, section 15.5.1), and the
-            # provider documents it so. What stands in front of the API says 400 of what it did not pass on.
+            # provider documents it so. A proxy in front of the API says 400 of what it did not pass on.
             raise InvoiceRejected("provider answered 400")
         case 403 if _has_detail(reply):
             raise ProviderCredentialsRejected("provider answered 403 in JSON")
