@@ -1,7 +1,7 @@
 """Puts the API key and the shop id into the stack's secret: ``make secret ENV=prod``.
 
-It asks without echo, so nothing is in a file, in the shell's history or in the list of processes. ``CHECK=1`` asks for
-nothing: it checks the form of what is stored, and asks the provider of the stack whether the key is right.
+It asks without echo, so no value is in a file, in the shell's history or in the list of processes. With ``CHECK=1`` it
+asks for no value: it checks the form of what is stored, and asks the provider of the stack whether the key is right.
 """
 
 import getpass

@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 _TIMEOUT_S = 35.0  # API Gateway gives up after 30 s
-_FOREIGN = "https://foreign.invalid"  # a name that is never anybody's (RFC 2606)
+_FOREIGN = "https://foreign.invalid"  # a name that nobody can register (RFC 2606)
 _WHAT_TO_DO = {
     "service_not_configured": "Fill the secret: make secret, with the ENV of the deployment. If it is filled, "
     "make secret CHECK=1 says what is wrong with it.",
@@ -25,7 +25,7 @@ _WHAT_TO_DO = {
     "provider_unavailable": "Nothing was created. CryptoCloud is down or cannot be reached: wait a minute and run this "
     "again. If it lasts, the function's log has the reason.",
     "outcome_unknown": "CryptoCloud gave no usable answer: run this again. If it lasts, the function's log has the "
-    "reason. An unpaid invoice may stand in CryptoCloud's list; it expires there.",
+    "reason. CryptoCloud's list may have an unpaid invoice; it expires there.",
     "invoice_rejected": "CryptoCloud refused this amount: run this with an AMOUNT that your project accepts.",
 }
 
@@ -40,7 +40,7 @@ class CheckFailed(Exception):
 
 
 class NotReached(CheckFailed):
-    """There was no answer at all: no other check can do better."""
+    """There was no answer at all, so no other check makes sense."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +52,14 @@ class Answer:
     payload: dict[str, Any]
 
     def __str__(self) -> str:
-        # Of the body only our own code, or API Gateway's message: whatever else it may be, it is not printed.
+        # Of the body, print only our own code or API Gateway's message: anything else could be from anybody.
         said = self.payload.get("code") or self.payload.get("message") or self.headers.get("Content-Type", "no body")
         return f"{self.status} ({said})"
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, *_: Any) -> None:
-        """Follows none: the address that was given must be the one that answers."""
+        """Follows no redirect: the address that was given must be the one that answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class Smoke:
     amount: str
 
     def run(self) -> bool:
-        """Prints a line for each check; tells whether all promises were kept."""
+        """Prints a line for each check; returns whether all promises were kept."""
         kept = True
         try:
             for name, check in self._checks():
@@ -126,13 +126,13 @@ class Smoke:
     def _request_is_let_in(self) -> None:
         origin = _FOREIGN if self.origin == "*" else self.origin
         answer = self._post({"amount": 0}, {"Origin": origin})
-        # Refused for its amount and not for its page, and a browser shows the page why.
+        # It must be refused for its amount, not for its page, and the browser must let the page read why.
         self._expect(answer, 400, "invalid_request")
         allowed = answer.headers.get("Access-Control-Allow-Origin")
         if allowed not in {origin, "*"}:
             raise CheckFailed(
                 f"Access-Control-Allow-Origin: {allowed or 'none'} on the reply, so a browser keeps it from the page",
-                "Something between takes it away: look what is in front.",
+                "A proxy or CDN in front of the stack removes it: check its settings.",
             )
 
     def _foreign_preflight_fails(self) -> None:
@@ -163,7 +163,8 @@ class Smoke:
         ):
             if not kept:
                 raise CheckFailed(
-                    f"the reply lacks {promise}", "Something between changes replies: look what is in front."
+                    f"the reply lacks {promise}",
+                    "A proxy or CDN in front of the stack changes replies: check its settings.",
                 )
 
     def _one_invoice(self) -> str:
@@ -175,11 +176,14 @@ class Smoke:
         if second.payload.get("invoice_id") != first.payload.get("invoice_id"):
             raise CheckFailed("two invoices under one key", "Look for RecordLost in the function's log.")
         if second.headers.get("Idempotent-Replayed") != "true":
-            raise CheckFailed("the second reply lacks Idempotent-Replayed: true", "Look what is in front of the stack.")
+            raise CheckFailed(
+                "the second reply lacks Idempotent-Replayed: true",
+                "Check the settings of the proxy or CDN in front of the stack.",
+            )
         return f"{first.payload['invoice_id']} over {amount} USD; nobody has to pay it: {first.payload.get('pay_url')}"
 
     def _smallest_amount(self) -> str:
-        # A stack says its bounds when they are broken, "must be from 5 to 500", and none has bounds this wide.
+        # A stack names its bounds when a request breaks them: "must be from 5 to 500". No stack has bounds this wide.
         for error in self._post({"amount": "1000000000.01"}).payload.get("errors", []):
             if error["detail"].startswith("must be from "):
                 return str(error["detail"].split()[3])
@@ -193,7 +197,7 @@ class Smoke:
             to_do = f"The function's log has the reason under {request_id}."
         raise CheckFailed(
             f"{answer} in place of {status}{f' ({code})' if code else ''}",
-            to_do or "This is not the stack that answers: check URL, the InvoiceUrl that make deploy printed.",
+            to_do or "Something else than the stack answers: check URL, the InvoiceUrl that make deploy printed.",
         )
 
     def _preflight(self, origin: str) -> Answer:
@@ -264,7 +268,7 @@ def _browser_origin(text: str) -> str:
         text: A site, as somebody writes it; ``*`` and nothing stay as they are.
 
     Raises:
-        argparse.ArgumentTypeError: Nobody's browser could be on such a page.
+        argparse.ArgumentTypeError: No browser can be on such a page.
     """
     if text in ("", "*"):
         return text

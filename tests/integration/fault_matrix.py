@@ -142,7 +142,7 @@ FAULTS = [
     Fault("503 for ever", UNAVAILABLE, 3, FREE, 0, _provider("status", value=503, times=3)),
     Fault("504", UNKNOWN, 1, FREE, 0, _provider("status", value=504)),
     Fault(
-        "Secrets Manager down when the sandbox starts", UNAVAILABLE, 0, FREE, 0,
+        "Secrets Manager down when the instance starts", UNAVAILABLE, 0, FREE, 0,
         _tell("/secrets/stop"), _tell("/secrets/start"), {"sandboxes": 1},
     ),
     Fault("Secrets Manager down later", "", 1, KEPT, 1, _secret_read_before, options={"sandboxes": 1}),

@@ -139,7 +139,7 @@ def test_a_peer_that_accepts_nobody_is_given_up(monkeypatch) -> None:
             peer.close()
 
 
-def test_the_time_that_a_call_held_the_sandbox_is_that_of_its_attempts_without_the_waits(client_of, serve) -> None:
+def test_the_time_that_a_call_held_the_instance_is_that_of_its_attempts_without_the_waits(client_of, serve) -> None:
     def unavailable_first(wire: Wire) -> None:
         wire.read()
         unavailable = b"HTTP/1.1 503 x\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n"
