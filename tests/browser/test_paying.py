@@ -106,7 +106,7 @@ def test_a_buyer_who_stops_the_browser_gets_the_button_back(visit) -> None:
     expect(visit.button).to_have_attribute("aria-busy", "false")
 
 
-def test_a_new_tab_opens_for_who_opts_in_and_cannot_reach_the_shop(visit, context) -> None:
+def test_a_new_tab_opens_for_sites_that_opt_in_and_cannot_reach_the_shop(visit, context) -> None:
     visit.set(new_tab="")
     visit.stack.misbehave("slow", value=0.5)
     with context.expect_page() as opened:

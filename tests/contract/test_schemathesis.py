@@ -21,7 +21,7 @@ from tests.contract.replies import DOCUMENT, PATH, assert_documented
 from tests.support.account import SHOP_ID
 from tests.support.stack import Stack
 
-# For each kind of data, besides those of the examples and of the coverage phase. The same ones on every run.
+# For each kind of data, in addition to the examples and the coverage phase. The same ones on every run.
 CASES = 1_000
 # Before the provider is called both versions of its API are one program.
 CASES_IN_V2 = 100

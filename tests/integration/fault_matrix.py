@@ -1,4 +1,4 @@
-"""Every fault that is tried, in one table: what the caller hears, what the provider saw, what becomes of the key.
+"""Every fault that is tried, in one table: what the caller gets, what the provider saw, what becomes of the key.
 
 The tests run it, and ``make docs`` prints it into docs/when-something-fails.md.
 """
@@ -71,7 +71,7 @@ class Fault:
 
     Args:
         name: What goes wrong.
-        code: The error code that the caller hears; empty for an invoice.
+        code: The error code that the caller gets; empty for an invoice.
         calls: Requests to create that the provider saw.
         key: What becomes of the key: ``FREE``, ``KEPT`` or ``HELD``.
         invoices: Invoices that exist at the provider afterwards.
@@ -169,7 +169,7 @@ FAULTS = [
 def as_markdown() -> str:
     """Returns the table as the docs have it."""
     rows = [
-        "| what goes wrong | the caller hears | calls the provider saw | invoices that exist | the key afterwards |",
+        "| what goes wrong | the caller gets | calls the provider saw | invoices that exist | the key afterwards |",
         "|---|---|---|---|---|",
     ]
     rows += [

@@ -99,7 +99,7 @@ class Stack:
         assert response.status == 200, response.data
 
     def misbehave(self, fault: str, **arguments: object) -> None:
-        """Tells the sandbox what to do with the next request."""
+        """Sets what the sandbox does with the next request."""
         self.tell("/provider/faults", fault=fault, **arguments)
 
     def seen(self) -> dict[str, Any]:

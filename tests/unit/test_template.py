@@ -137,7 +137,7 @@ def test_no_action_of_a_role_is_a_wildcard_and_only_tracing_has_no_resource(temp
     assert {action.split(":")[0] for action, resource in allowed if "*" in listed(resource)} == {"xray"}
 
 
-def test_besides_roles_only_its_route_may_call_a_function(template) -> None:
+def test_only_its_route_and_roles_may_call_a_function(template) -> None:
     permitted = of_type(template, "AWS::Lambda::Permission")
     for name in FUNCTIONS:
         for method, path in routes_of(name):
@@ -362,7 +362,7 @@ def test_what_only_v2_can_do_is_refused_at_the_deployment_without_it(template) -
         *(("Coins", value, False) for value in ("", "btc", "BTC,", "BTC, ETH", "B")),
     ],
 )
-def test_a_wish_for_v2_is_a_whole_one(template, name: str, value: str, accepted: bool) -> None:
+def test_a_setting_of_v2_is_valid_as_a_whole_or_refused(template, name: str, value: str, accepted: bool) -> None:
     assert bool(re.fullmatch(template["Parameters"][name]["AllowedPattern"], value)) is accepted
 
 
