@@ -53,6 +53,20 @@ class ProviderSettings(BaseModel):
     cryptocloud_secret_arn: str
 
 
+class PaymentSettings(ProviderSettings):
+    """What those functions need that follow a payment: ``receive_postback`` and ``watch_invoices``."""
+
+    invoice_table: str
+    event_bus: str = "default"
+    powertools_service_name: str = "cryptocloud-invoices"
+    # Days after which the table forgets an invoice.
+    invoice_retention: Annotated[int, Field(ge=2, le=3653)] = 90
+
+
+class InvoiceInfoSettings(BorderSettings, PaymentSettings):
+    """What ``invoice_info`` needs."""
+
+
 class CreateInvoiceSettings(BorderSettings, ProviderSettings):
     """What ``create_invoice`` needs.
 

@@ -20,7 +20,6 @@ from invoicing.contract.origins import origin_of
 from invoicing.contract.requests import InvoiceRequest
 
 MAX_REPLY_BYTES = 64 * 1024
-_INVOICE_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _CURRENCY = re.compile(r"[\x21-\x7e]{1,32}")
 _MAX_AMOUNT_DIGITS = 24
 _AMOUNT = re.compile(rf"[0-9]{{1,{_MAX_AMOUNT_DIGITS}}}(\.[0-9]{{1,{_MAX_AMOUNT_DIGITS}}})?")
@@ -90,11 +89,6 @@ def object_in(reply: Reply) -> dict[str, Any]:
         return parse_json_object(reply.body)
     except NotAJsonObject:
         raise OutcomeUnknown(f"provider answered {reply.status} without a JSON object") from None
-
-
-def is_invoice_id(value: object) -> TypeGuard[str]:
-    """Tells whether this can be an invoice's id."""
-    return isinstance(value, str) and _INVOICE_ID.fullmatch(value) is not None
 
 
 def is_link(value: object) -> TypeGuard[str]:

@@ -7,7 +7,7 @@ from invoicing.contract.errors import (
     ProviderUnavailable,
 )
 from invoicing.contract.exact_json import encode_json_object
-from invoicing.contract.invoice import Invoice
+from invoicing.contract.invoice import Invoice, is_invoice_id
 from invoicing.contract.requests import InvoiceRequest
 from invoicing.provider.outcomes import (
     Api,
@@ -15,7 +15,6 @@ from invoicing.provider.outcomes import (
     Reply,
     amount_or_none,
     code_or_none,
-    is_invoice_id,
     is_link,
     object_in,
     retry_after_s,
