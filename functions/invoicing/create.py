@@ -1,6 +1,7 @@
 """One invoice, from a validated request to the payload: the whole flow, readable top to bottom."""
 
 import time
+from urllib.parse import urlsplit
 
 from invoicing.aws import SECRETS_LIMIT_S, TABLE_LIMIT_S, dynamodb_client, secrets_manager_client
 from invoicing.circuit import ProviderCircuit
@@ -17,10 +18,10 @@ from invoicing.contract.requests import InvoiceRequest
 from invoicing.contract.settings import CreateInvoiceSettings
 from invoicing.credentials import Credentials, CredentialStore
 from invoicing.keys import Delivery, IdempotencyKey, InvoiceRecords
-from invoicing.observability import log_created, logger, order_in_log
+from invoicing.observability import TEST_INVOICE_CREATED, log_created, logger, metrics, order_in_log
+from invoicing.provider.dialects import chosen_api
 from invoicing.provider.outcomes import Api
 from invoicing.provider.transport import MIN_ATTEMPT_S, Provider
-from invoicing.provider.v1 import V1
 
 # Kept back from the time that Lambda leaves: writing the circuit's state, completing the record, answering, flushing
 # logs and metrics.
@@ -65,7 +66,7 @@ class InvoiceService:
             InvoiceRecords(settings.idempotency_table, table),
             ProviderCircuit(settings.idempotency_table, table),
             Provider(settings),
-            V1,
+            chosen_api(settings.cryptocloud_api, lifetime_minutes=settings.invoice_lifetime, coins=settings.coins),
         )
 
     def read_secret(self) -> None:
@@ -88,8 +89,14 @@ class InvoiceService:
             InvoicingError: One of ``errors.ERROR_TABLE``.
         """
         # On every line of this request from here on: enough to find an order and its key's record by hand.
-        logger.append_keys(order_id=order_in_log(request.order_id), idempotency_record=key.record_id if key else None)
+        logger.append_keys(
+            order_id=order_in_log(request.order_id),
+            idempotency_record=key.record_id if key else None,
+            provider_api=self._api.name,
+            provider_host=urlsplit(self._settings.cryptocloud_api_url).hostname,
+        )
         self._check_amount(request)
+        self._check_currency(request)
         if key is None:
             delivery = Delivery(self._create(request, lambda_deadline_s), replayed=False)
         else:
@@ -119,6 +126,9 @@ class InvoiceService:
                 raise
             invoice = self._call_provider(request, rotated, budget, latest_s)
 
+        if invoice.test_mode:
+            logger.append_keys(test_mode=True)
+            metrics.add_metric(TEST_INVOICE_CREATED, "Count", 1)
         log_created(invoice.invoice_id, request.amount, request.currency)
         return invoice
 
@@ -149,6 +159,10 @@ class InvoiceService:
         low, high = self._settings.min_amount, self._settings.max_amount
         if not low <= request.amount <= high:
             raise InvalidRequest(fields=[FieldError("/amount", f"must be from {low:f} to {high:f}")])
+
+    def _check_currency(self, request: InvoiceRequest) -> None:
+        if request.currency not in self._api.currencies:
+            raise InvalidRequest(fields=[FieldError("/currency", f"must be one of {', '.join(self._api.currencies)}")])
 
 
 class _Budget:

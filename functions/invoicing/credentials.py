@@ -71,7 +71,8 @@ _PASTED = BeforeValidator(_without_margin)
 class Credentials(BaseModel):
     """What the provider knows the shop by: the secret string ``{"api_key": "…", "shop_id": "…", "secret_key": "…"}``.
 
-    ``secret_key`` signs postbacks, and may be left out. White space and a byte order mark around a value are taken off, and so is the word ``Token`` before the key.
+    ``secret_key`` signs postbacks, and may be left out. White space and a byte order mark around a value are taken off,
+    and so is the word ``Token`` before the key.
     """
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)

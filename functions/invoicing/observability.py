@@ -27,11 +27,13 @@ metrics = Metrics(namespace=NAMESPACE)
 
 # Each error is also counted, under the name of its class.
 INVOICE_CREATED = "InvoiceCreated"
+TEST_INVOICE_CREATED = "TestInvoiceCreated"
 INVOICE_REPLAYED = "InvoiceReplayed"
 RECORD_LOST = "RecordLost"
 KEY_NOT_RELEASED = "KeyNotReleased"
 CIRCUIT_OPENED = "CircuitOpened"
 CIRCUIT_CLOSED = "CircuitClosed"
+PROVIDER_MOVED = "ProviderMoved"
 PROVIDER_LATENCY = "ProviderLatency"
 SECRET_REFRESH_FAILED = "SecretRefreshFailed"  # noqa: S105 - the name of a metric
 AMOUNT_ASKED = "AmountAsked"  # and the currency

@@ -7,7 +7,7 @@ published at least once, and twins are equal.
 
 import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 
 from invoicing.aws import dynamodb_client, events_client, secrets_manager_client
@@ -19,7 +19,7 @@ from invoicing.events import EventBus
 from invoicing.invoices import InvoiceRecord, InvoiceTable
 from invoicing.observability import AMOUNT_PAID, INVOICE_PAID, INVOICE_UNKNOWN, logger, metrics
 from invoicing.provider.dialects import chosen_api
-from invoicing.provider.outcomes import Api
+from invoicing.provider.outcomes import Api, Statuses
 from invoicing.provider.transport import Provider
 
 # What the provider may take to say a status, in seconds. A page waits for it, and a postback must be answered in 10 s.
@@ -56,7 +56,7 @@ class Payments:
             table,
             CredentialStore(secrets_manager_client(), settings.cryptocloud_secret_arn),
             Provider(settings),
-            chosen_api(settings),
+            chosen_api(settings.cryptocloud_api),
             EventBus(settings.event_bus, settings.powertools_service_name, events_client()),
         )
 
@@ -163,7 +163,7 @@ class Payments:
         answer = self.ask([invoice.invoice_id for invoice in invoices], deadline_s=time.monotonic() + ASK_LIMIT_S)
         return sum(self._follow_answer(invoice, answer) for invoice in invoices)
 
-    def ask(self, invoice_ids: Sequence[str], *, deadline_s: float) -> Mapping[str, Status | None]:
+    def ask(self, invoice_ids: Sequence[str], *, deadline_s: float) -> Statuses:
         """Returns what the provider says of invoices.
 
         One that it does not know is left out; one whose status it does not document is ``None``.
@@ -199,7 +199,7 @@ class Payments:
         self._bus.publish(invoice)
         self.table.published(invoice)
 
-    def _follow_answer(self, invoice: InvoiceRecord, answer: Mapping[str, Status | None]) -> bool:
+    def _follow_answer(self, invoice: InvoiceRecord, answer: Statuses) -> bool:
         status = answer.get(invoice.invoice_id)
         if status is None:
             # One strange invoice must not keep the others waiting: it has its turn again by the schedule.

@@ -1,11 +1,11 @@
-"""CryptoCloud's v1 API as a real HTTP server on loopback, which can be told to misbehave.
+"""CryptoCloud's API, v1 and v2, as a real HTTP server on loopback, which can be told to misbehave.
 
 Faults are for the next requests (``Sandbox.misbehave``, or ``POST /provider/faults`` on the control port) or for one
-request (its ``description`` is ``sandbox:<fault>`` or ``sandbox:<fault>=<value>``):
+request to create (its ``description``, in v2 its ``order_id``, is ``sandbox:<fault>`` or ``sandbox:<fault>=<value>``):
 
-============== ===================================================== ================
-fault          what happens                                          invoice created?
-============== ===================================================== ================
+============== ===================================================== ===============
+fault          what happens                                          is it done?
+============== ===================================================== ===============
 slow           the right answer after ``value`` seconds              yes
 reset          half of the answer, then the connection is reset      yes
 refuse         the connection is reset without an answer             no
@@ -19,28 +19,32 @@ trickle_head   a byte a second from the first on                     yes
 gzip_bomb      200 and 64 MiB of zeros in 64 KiB of gzip             yes
 plain_text     200 and the JSON as text/plain                        yes
 close_early    the connection is closed before any answer            yes
-foreign        200 and a ``pay_url`` of another site                 yes
-no_pay_url     200 without ``pay_url``                               yes
-============== ===================================================== ================
+foreign        200 and a link to another site                        yes
+no_pay_url     200 without a link                                    yes
+bare_link      200 and a link without its scheme                     yes
+test_mode      as always; in v2 it says that the project is a test   yes
+refused_key    the key is refused; in v2 by the status ``value``,    no
+               400, 401 or 403, each with a body of its own
+firewall       403 and a page                                        no
+============== ===================================================== ===============
 """
 
 import gzip
 import json
-import secrets
 import socket
-import string
 import struct
 import threading
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from html import escape
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from infra.local.loopback import LoopbackServer
+from infra.local.provider_dialects import STATUSES, V1, V2, Answer, Dialect, Shop
 
-_CURRENCIES = {"USD", "RUB", "EUR", "GBP", "UAH"}
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 _PAY_PAGE_STYLE = """<style>
 :root { color-scheme: light dark; font: 1.125rem/1.6 system-ui, sans-serif; }
@@ -51,8 +55,10 @@ strong { font-size: 2.25rem; }
 </style>"""
 _FAULTS = {
     "slow", "reset", "refuse", "status", "html", "truncated", "huge", "redirect", "foreign", "no_pay_url",
-    "trickle", "trickle_head", "gzip_bomb", "plain_text", "close_early",
+    "trickle", "trickle_head", "gzip_bomb", "plain_text", "close_early", "bare_link", "test_mode", "refused_key",
+    "firewall",
 }  # fmt: skip
+_CALLS = ("create", "info", "list", "cancel")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,17 +67,21 @@ class Fault:
 
     Args:
         name: One of the faults above.
-        value: Seconds for ``slow``, the status code for ``status``.
+        value: Seconds for ``slow``, the status code for ``status`` and ``refused_key``.
         retry_after: A value for the header ``Retry-After``, for ``status``.
+        call: What it is for: ``create``, ``info``, ``list`` or ``cancel``.
     """
 
     name: str
     value: float = 0
     retry_after: str | None = None
+    call: str = "create"
 
     def __post_init__(self) -> None:
         if self.name not in _FAULTS:
             raise ValueError(f"unknown fault {self.name!r}: use one of {', '.join(sorted(_FAULTS))}")
+        if self.call not in _CALLS:
+            raise ValueError(f"unknown call {self.call!r}: use one of {', '.join(_CALLS)}")
         if not isinstance(self.value, int | float):
             raise TypeError("value must be a number")
         if self.name == "status" and not 200 <= self.value <= 599:
@@ -87,13 +97,10 @@ class Call:
 
 
 @dataclass(slots=True)
-class State:
-    """What the sandbox knows and has seen."""
+class Seen:
+    """What the sandbox has seen, and what it is told to do."""
 
-    api_key: str
-    shop_id: str
     calls: list[Call] = field(default_factory=list)
-    invoices: dict[str, dict[str, Any]] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
 
 
@@ -104,65 +111,81 @@ class Sandbox:
         api_key: The key that callers must send.
         shop_id: The shop that the key belongs to.
         port: 0 takes a free one.
+        dialects: Which versions of the API it speaks; of the others it knows nothing.
     """
 
-    def __init__(self, *, api_key: str, shop_id: str, port: int = 0) -> None:
-        self._state = State(api_key, shop_id)
+    def __init__(
+        self, *, api_key: str, shop_id: str, port: int = 0, dialects: tuple[Dialect, ...] = (V1(), V2())
+    ) -> None:
         self._lock = threading.Lock()
+        self._seen = Seen()
+        self._routes = {route: (dialect, call) for dialect in dialects for route, call in dialect.routes.items()}
         self.server = LoopbackServer(port, _Handler, self)
+        self._shop = Shop(api_key, shop_id, self.server.url)
 
-    def misbehave(self, fault: str, *, times: int = 1, value: float = 0, retry_after: str | None = None) -> None:
-        """Adds a fault for the next ``times`` requests to create.
+    def misbehave(
+        self, fault: str, *, times: int = 1, value: float = 0, retry_after: str | None = None, call: str = "create"
+    ) -> None:
+        """Adds a fault for the next ``times`` requests of a kind.
 
         Raises:
-            ValueError: There is no such fault.
+            ValueError: There is no such fault, or no such call.
         """
         with self._lock:
-            self._state.faults += [Fault(fault, value, retry_after)] * times
+            self._seen.faults += [Fault(fault, value, retry_after, call)] * times
 
     def rotate(self, api_key: str) -> None:
         """Accepts only this API key from now on."""
         with self._lock:
-            self._state.api_key = api_key
+            self._shop.api_key = api_key
+
+    def set_status(self, invoice_id: str, status: str) -> None:
+        """Says this status of an invoice from now on.
+
+        Raises:
+            ValueError: There is no such invoice, or no such status.
+        """
+        if status not in STATUSES:
+            raise ValueError(f"unknown status {status!r}: use one of {', '.join(STATUSES)}")
+        with self._lock:
+            invoice = self._shop.find(invoice_id)
+            if invoice is None:
+                raise ValueError(f"no invoice {invoice_id!r}")
+            invoice["status_invoice"] = status
 
     def forget(self) -> None:
         """Forgets calls, invoices and faults."""
         with self._lock:
-            self._state = State(self._state.api_key, self._state.shop_id)
+            self._seen = Seen()
+            self._shop.invoices = {}
 
     def report(self) -> dict[str, Any]:
-        """Returns the calls, oldest first, the invoices by id, and how many faults are left."""
+        """Returns the calls to create, oldest first, the invoices by id, and how many faults are left."""
         with self._lock:
             return {
-                "calls": [asdict(call) for call in self._state.calls],
-                "invoices": self._state.invoices,
-                "faults_left": len(self._state.faults),
+                "calls": [asdict(call) for call in self._seen.calls],
+                "invoices": {invoice_id: dict(invoice) for invoice_id, invoice in self._shop.invoices.items()},
+                "faults_left": len(self._seen.faults),
             }
 
-    def _take_call(self, call: Call) -> Fault | None:
+    def _take_fault(self, call: str, arrived: Call) -> Fault | None:
         with self._lock:
-            self._state.calls.append(call)
-            return self._state.faults.pop(0) if self._state.faults else None
+            if call == "create":
+                self._seen.calls.append(arrived)
+            fault = next((fault for fault in self._seen.faults if fault.call == call), None)
+            if fault:
+                self._seen.faults.remove(fault)
+            return fault
 
-    def _create(self, authorization: str | None, request: dict[str, Any]) -> tuple[int, dict[str, Any]]:
-        """Returns status and body as PROVIDER's page has them."""
+    def _do(self, dialect: Dialect, call: str, authorization: str | None, request: dict[str, Any]) -> Answer:
         with self._lock:
-            if authorization != f"Token {self._state.api_key}":
-                return 401, {"message": "Unauthenticated."}
-            if complaint := _complaint(request, self._state.shop_id):
-                return 400, {"status": "error", "error": complaint}
-            invoice_id = "".join(secrets.choice(string.ascii_uppercase + string.digits) for _ in range(8))
-            self._state.invoices[invoice_id] = {**request, "status_invoice": "created"}
-        return 200, {
-            "status": "success",
-            "pay_url": f"{self.server.url}/pay/{invoice_id}",
-            "currency": "BTC",
-            "invoice_id": invoice_id,
-        }
+            if authorization != f"Token {self._shop.api_key}":
+                return dialect.refused_key()
+            return getattr(dialect, call)(self._shop, request)
 
     def _find(self, invoice_id: str) -> dict[str, Any] | None:
         with self._lock:
-            return self._state.invoices.get(invoice_id.removeprefix("INV-"))
+            return self._shop.find(invoice_id)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -178,63 +201,69 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         text = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode(errors="replace")
-        if urlsplit(self.path).path != "/v1/invoice/create":
+        dialect, call = self.sandbox._routes.get(("POST", urlsplit(self.path).path), (None, ""))
+        if dialect is None:
             self._reply(404, {"message": "Not Found"})
             return
-        authorization = self.headers.get("Authorization")
         if self.headers.get("Content-Type") != "application/json":
-            self._reply(400, {"status": "error", "error": "The request is not JSON."})
+            self._reply(*dialect.error(400, "The request is not JSON."))
             return
-        fault = self.sandbox._take_call(Call(authorization, text))
+        fault = self.sandbox._take_fault(call, Call(self.headers.get("Authorization"), text))
         try:
             request = json.loads(text)
         except ValueError:
             request = None
         if not isinstance(request, dict):
-            self._reply(400, {"status": "error", "error": "The request is not a JSON object."})
+            self._reply(*dialect.error(400, "The request is not a JSON object."))
             return
-        self._create(authorization, request, fault or _asked_for(request))
+        self._serve(dialect, call, request, fault or _asked_for(request))
 
     def do_GET(self) -> None:
         url = urlsplit(self.path)
-        if url.path == "/v1/invoice/info":
-            if self.headers.get("Authorization") != f"Token {self.sandbox._state.api_key}":
-                self._reply(401, {"message": "Unauthenticated."})
-                return
-            invoice = self.sandbox._find(parse_qs(url.query).get("uuid", [""])[0])
-            if invoice is None:
-                self._reply(400, {"status": "error", "error": "Invoice not found."})
-            else:
-                self._reply(200, {"status": "success", "status_invoice": invoice["status_invoice"]})
+        dialect, call = self.sandbox._routes.get(("GET", url.path), (None, ""))
+        if dialect:
+            fault = self.sandbox._take_fault(call, Call(self.headers.get("Authorization"), ""))
+            self._serve(dialect, call, dict(parse_qsl(url.query)), fault)
         elif url.path.startswith("/pay/"):
             self._pay_page(url.path.removeprefix("/pay/"))
         else:
             self._reply(404, {"message": "Not Found"})
 
-    def _create(self, authorization: str | None, request: dict[str, Any], fault: Fault | None) -> None:
+    def _serve(self, dialect: Dialect, call: str, request: dict[str, Any], fault: Fault | None) -> None:
+        def do() -> Answer:
+            return self.sandbox._do(dialect, call, self.headers.get("Authorization"), request)
+
         match fault:
             case Fault("refuse"):
                 self._reset()
             case Fault("status"):
                 headers = {"Retry-After": fault.retry_after} if fault.retry_after else {}
-                self._reply(int(fault.value), {"status": "error", "error": "told to"}, headers)
+                self._reply(*dialect.error(int(fault.value), "told to"), headers)
             case Fault("redirect"):
                 self._reply(302, {}, {"Location": f"{self.sandbox.server.url}/pay/ELSEWHERE"})
+            case Fault("refused_key", value=403):
+                self._reply(403, {"detail": "Authentication credentials were not provided."})
+            case Fault("refused_key", value=401):
+                self._reply(*V1().refused_key())
+            case Fault("refused_key"):
+                self._reply(*dialect.refused_key())
+            case Fault("firewall"):
+                self._send(403, b"<!doctype html><title>Attention Required!</title>", "text/html; charset=utf-8")
             case Fault("slow"):
-                answer = self.sandbox._create(authorization, request)
+                answer = do()
                 self.sandbox.server.stopped.wait(fault.value)
                 self._reply(*answer)
             case _:
-                self._answer(fault.name if fault else "", *self.sandbox._create(authorization, request))
+                self._answer(fault.name if fault else "", dialect, do)
 
-    def _answer(self, fault: str, status: int, reply: dict[str, Any]) -> None:
-        match fault:
-            case "foreign":
-                reply["pay_url"] = "https://pay.cryptocloud.plus.example/DZLF4212"
-            case "no_pay_url":
-                del reply["pay_url"]
-            case "huge":
-                reply["padding"] = "x" * 70_000
+    def _answer(self, fault: str, dialect: Dialect, do: Callable[[], Answer]) -> None:
+        status, reply = do()
+        if fault in ("foreign", "no_pay_url", "bare_link") and status == 200:
+            _spoil_link(fault, *dialect.place_of_link(reply))
+        elif fault == "huge":
+            reply["padding"] = "x" * 70_000
+        elif fault == "test_mode" and isinstance(reply.get("result"), dict):
+            reply["result"]["test_mode"] = True
         body = json.dumps(reply).encode()
         match fault:
             case "html":
@@ -306,23 +335,20 @@ class _Handler(BaseHTTPRequestHandler):
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
 
 
+def _spoil_link(fault: str, place: dict[str, Any], name: str) -> None:
+    link = place.pop(name)
+    if fault == "foreign":
+        place[name] = "https://pay.cryptocloud.plus.example/DZLF4212"
+    elif fault == "bare_link":
+        place[name] = link.partition("://")[2]
+
+
 def _asked_for(request: dict[str, Any]) -> Fault | None:
-    description = request.get("description")
-    if not isinstance(description, str) or not description.startswith("sandbox:"):
-        return None
-    name, _, value = description.removeprefix("sandbox:").partition("=")
-    try:
-        return Fault(name, float(value or 0))
-    except ValueError:
-        return None
-
-
-def _complaint(request: dict[str, Any], shop_id: str) -> str | None:
-    if request.get("shop_id") != shop_id:
-        return "The shop is not yours."
-    try:
-        if float(request["amount"]) <= 0:
-            return "The amount must be positive."
-    except (KeyError, TypeError, ValueError):
-        return "The amount is not a number."
-    return None if request.get("currency", "USD") in _CURRENCIES else "The currency is not supported."
+    for text in (request.get("description"), request.get("order_id")):
+        if isinstance(text, str) and text.startswith("sandbox:"):
+            name, _, value = text.removeprefix("sandbox:").partition("=")
+            try:
+                return Fault(name, float(value or 0))
+            except ValueError:
+                return None
+    return None

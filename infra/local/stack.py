@@ -128,7 +128,9 @@ class LocalStack:
             api_key, shop_id = self._credentials
             self.provider = Sandbox(api_key=api_key, shop_id=shop_id, port=provider_port)
             self._cleanup.callback(self.provider.server.stop)
-            parameters |= {"ProviderUrl": self.provider.server.url, "PayOrigins": self.provider.server.url}
+            # A link without its scheme is taken for https.
+            pay_origins = f"{self.provider.server.url},https://127.0.0.1:{self.provider.server.port}"
+            parameters |= {"ProviderUrl": self.provider.server.url, "PayOrigins": pay_origins}
 
         moto = Moto(moto_port)
         self._cleanup.callback(moto.stop)
@@ -211,6 +213,7 @@ class LocalStack:
             orders |= {
                 "/provider/faults": self.provider.misbehave,
                 "/provider/rotate": self.provider.rotate,
+                "/provider/status": self.provider.set_status,
                 "/provider/forget": self.provider.forget,
                 "/provider/stop": self.provider.server.stop,
                 "/provider/start": self.provider.server.start,

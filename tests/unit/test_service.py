@@ -21,8 +21,10 @@ from invoicing.contract.requests import InvoiceRequest
 from invoicing.contract.settings import CreateInvoiceSettings
 from invoicing.create import RESERVE_S, InvoiceService
 from invoicing.credentials import Credentials
-from invoicing.provider.outcomes import Call
+from invoicing.observability import TEST_INVOICE_CREATED, logger, metrics
+from invoicing.provider.outcomes import Api, Call
 from invoicing.provider.v1 import V1
+from invoicing.provider.v2 import v2
 
 INVOICE = Invoice(pay_url="https://pay.cryptocloud.plus/DZLF4212", invoice_id="DZLF4212")
 OLD = Credentials.model_validate({"api_key": "old", "shop_id": "shop-1"})
@@ -81,10 +83,11 @@ def create(
     *,
     lambda_s: float = 28.0,
     circuit: ClosedCircuit | None = None,
+    api: Api = V1,
     **fields: Any,
 ) -> Invoice:
     request = InvoiceRequest.model_validate({"amount": 100, **fields})
-    service = InvoiceService(SETTINGS, store, None, circuit or ClosedCircuit(), provider, V1)  # type: ignore[arg-type]
+    service = InvoiceService(SETTINGS, store, None, circuit or ClosedCircuit(), provider, api)  # type: ignore[arg-type]
     return service.create(request, None, lambda_deadline_s=time.monotonic() + lambda_s).invoice
 
 
@@ -110,6 +113,32 @@ def test_a_shop_id_may_be_sent_only_if_it_is_ours() -> None:
     assert [field.pointer for field in refusal.value.fields] == ["/shop_id"]
     assert "shop-1" not in refusal.value.fields[0].detail
     assert provider.keys == []
+
+
+def test_a_currency_is_accepted_only_where_the_dialect_knows_it() -> None:
+    provider = FakeProvider()
+    with pytest.raises(InvalidRequest) as refusal:
+        create(FakeStore(), provider, currency="KZT")
+    [field] = refusal.value.fields
+    assert (field.pointer, field.detail) == ("/currency", "must be one of USD, RUB, EUR, GBP, UAH")
+    assert provider.keys == []
+    assert create(FakeStore(), provider, api=v2(), currency="KZT") == INVOICE
+
+
+def test_an_invoice_of_a_test_project_is_counted_and_every_further_line_of_the_log_says_so() -> None:
+    for test_mode, counted in ((None, 0), (True, 1)):
+        logger.clear_state()
+        metrics.clear_metrics()
+        create(FakeStore(), FakeProvider(invoice=INVOICE.model_copy(update={"test_mode": bool(test_mode)})))
+        assert logger.get_current_keys().get("test_mode") is test_mode
+        assert len(metrics.metric_set.get(TEST_INVOICE_CREATED, {}).get("Value", [])) == counted
+
+
+def test_the_log_names_the_dialect_and_the_host() -> None:
+    for api in (V1, v2()):
+        create(FakeStore(), FakeProvider(), api=api)
+        keys = logger.get_current_keys()
+        assert (keys["provider_api"], keys["provider_host"]) == (api.name, "api.cryptocloud.plus")
 
 
 def test_a_rotated_key_costs_no_invoice() -> None:

@@ -47,6 +47,22 @@ def test_settings_come_from_the_environment(load) -> None:
     }
 
 
+def test_v1_is_spoken_unless_the_owner_chooses_v2_which_knows_a_lifetime_and_coins(load) -> None:
+    settings = load()
+    assert (settings.cryptocloud_api, settings.invoice_lifetime, settings.coins) == ("v1", None, ())
+    settings = load(CRYPTOCLOUD_API="v2", INVOICE_LIFETIME="90", COINS="USDT_TRC20,BTC")
+    assert (settings.invoice_lifetime, settings.coins) == (90, ("USDT_TRC20", "BTC"))
+    settings = load(CRYPTOCLOUD_API="v2", INVOICE_LIFETIME="", COINS="")
+    assert (settings.invoice_lifetime, settings.coins) == (None, ())
+
+
+@pytest.mark.parametrize(("name", "value"), [("INVOICE_LIFETIME", "90"), ("COINS", "BTC")])
+def test_what_only_v2_can_do_is_not_silently_left_out_by_v1(load, name: str, value: str) -> None:
+    with pytest.raises(ServiceNotConfigured) as fault:
+        load(**{"CRYPTOCLOUD_API": "v1", "INVOICE_LIFETIME": "", "COINS": "", name: value})
+    assert "COINS and INVOICE_LIFETIME need CRYPTOCLOUD_API=v2" in fault.value.reason
+
+
 def test_only_listed_origins_may_call(load) -> None:
     settings = load()
     assert settings.allows_origin("https://www.shop.example")
@@ -66,6 +82,12 @@ def test_only_listed_origins_may_call(load) -> None:
         ("CRYPTOCLOUD_API_URL", "ftp://api.cryptocloud.plus"),
         ("CRYPTOCLOUD_PAY_ORIGINS", "http://10.0.0.1"),
         ("CRYPTOCLOUD_PAY_ORIGINS", "pay.cryptocloud.plus"),
+        ("CRYPTOCLOUD_API", "v3"),
+        ("INVOICE_LIFETIME", "0"),
+        ("INVOICE_LIFETIME", "1441"),
+        ("INVOICE_LIFETIME", "1.5"),
+        ("COINS", "btc"),
+        ("COINS", "BTC;ETH"),
         ("MIN_AMOUNT", "nothing"),
         ("MIN_AMOUNT", "0"),
         ("MIN_AMOUNT", "NaN"),

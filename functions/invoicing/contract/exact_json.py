@@ -22,10 +22,13 @@ class NotAJsonObject(ValueError):
         self.name = name
 
 
-def encode_json_object(fields: Mapping[str, str | Decimal]) -> str:
-    """Returns a flat JSON object with every ``Decimal`` as an exact number.
+def encode_json_object(fields: Mapping[str, Any]) -> str:
+    """Returns a JSON object with every ``Decimal`` as an exact number.
 
     The standard encoder knows only binary floats.
+
+    Args:
+        fields: Numbers that must stay exact are ``Decimal``, and not within a list or another object.
     """
     members = (
         f"{_quote(name)}: {f'{value:f}' if isinstance(value, Decimal) else _quote(value)}"

@@ -15,7 +15,7 @@ class Invoice(BaseModel):
     """A created invoice: the provider's documented reply.
 
     ``currency`` is a crypto code or absent, never an echo of the request's; ``amount`` and ``amount_usd`` are there
-    when the provider sent them, number or string as it sent them.
+    when the provider sent them, number or string as it sent them: ``amount`` is in ``currency`` where that is there.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -29,13 +29,16 @@ class Invoice(BaseModel):
     amount: ReplyAmount | None = Field(default=None, description="As CryptoCloud sent it.")
     amount_usd: ReplyAmount | None = Field(default=None, description="As CryptoCloud sent it.")
 
+    # Whether nobody has to pay it in earnest. For our log alone: it is no part of the reply.
+    test_mode: bool = Field(default=False, exclude=True)
+
     def payload(self) -> dict[str, str | Decimal]:
         """Returns the reply's fields, those that are absent left out."""
         return self.model_dump(exclude_none=True)
 
 
 def bare_id(uuid: str) -> str:
-    """Returns the id of an invoice as we keep it. The provider writes some with ``INV-`` before it, and accepts both."""
+    """Returns an invoice's id as we keep it. The provider writes some with ``INV-`` before it, and accepts both."""
     return uuid.removeprefix(_PREFIX)
 
 

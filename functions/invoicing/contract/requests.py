@@ -130,6 +130,12 @@ Amount = Annotated[
         }
     ),
 ]
+# Those of version 2 of the provider's API. Version 1 knows the first five; which a deployment takes, create.py decides.
+Currency = Literal[
+    "USD", "RUB", "EUR", "GBP", "UAH",
+    "UZS", "KGS", "KZT", "AMD", "AZN", "BYN", "AUD", "TRY", "AED", "CAD",
+    "CNY", "HKD", "IDR", "INR", "JPY", "PHP", "SGD", "THB", "VND", "MYR",
+]  # fmt: skip
 # The rule for Latin-1: patterns of JSON Schema cannot portably name the categories of all Unicode.
 # Beyond it some JSON parsers round: https://www.rfc-editor.org/rfc/rfc8259#section-6
 _MAX_INTEGER = 2**53 - 1
@@ -150,8 +156,10 @@ class InvoiceRequest(BaseModel):
         description="A JSON number, or the same as a decimal string: above 0, with at most 2 decimals, and within the "
         "bounds of the deployment, which are 0.01 and 100000 unless its owner set others. Never rounded."
     )
-    currency: Literal["USD", "RUB", "EUR", "GBP", "UAH"] = Field(
-        default="USD", description="What the amount is in; CryptoCloud says: for conversion."
+    currency: Currency = Field(
+        default="USD",
+        description="What the amount is in; CryptoCloud says: for conversion. USD, RUB, EUR, GBP and UAH work with "
+        "every deployment, the others with one that speaks version 2 of CryptoCloud's API (`ProviderApi=v2`).",
     )
     order_id: (
         Annotated[

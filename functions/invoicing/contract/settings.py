@@ -3,7 +3,7 @@
 import functools
 import os
 from decimal import Decimal
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
@@ -24,6 +24,12 @@ def _pay_origins(text: object) -> object:
     return frozenset(origin_of(trusted_origin(url.strip())) for url in text.split(","))
 
 
+def _split_coins(text: object) -> object:
+    return tuple(filter(None, map(str.strip, text.split(",")))) if isinstance(text, str) else text
+
+
+# Such as USDT_TRC20.
+_Coin = Annotated[str, Field(pattern=r"^[A-Z0-9_]{2,20}$")]
 _EVERY_OR_NO_SITE = ("*", "none")
 _PayOrigins = Annotated[frozenset[Origin], BeforeValidator(_pay_origins)]
 _TrustedOrigin = Annotated[str, AfterValidator(trusted_origin)]
@@ -45,10 +51,11 @@ class BorderSettings(BaseModel):
 
 
 class ProviderSettings(BaseModel):
-    """Where the provider is, and what identifies the shop there."""
+    """Where the provider is, which version of its API to speak, and what identifies the shop there."""
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
+    cryptocloud_api: Literal["v1", "v2"] = "v1"
     cryptocloud_api_url: _TrustedOrigin = "https://api.cryptocloud.plus"
     cryptocloud_secret_arn: str
 
@@ -71,6 +78,7 @@ class CreateInvoiceSettings(BorderSettings, ProviderSettings):
     """What ``create_invoice`` needs.
 
     ``provider_timeout`` is in seconds: the longest that the calls to the provider for one request may take in all.
+    ``invoice_lifetime`` is in minutes: how long a buyer has to pay.
     """
 
     # The provider renamed itself and its hosts in 2026; which one its replies name is not documented.
@@ -82,6 +90,16 @@ class CreateInvoiceSettings(BorderSettings, ProviderSettings):
     max_amount: _AmountBound = Decimal(100_000)
     # API Gateway gives up after 30 s: https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html
     provider_timeout: float = Field(default=20.0, gt=0, le=25)
+
+    # Of version 2 of the provider's API. The provider documents invoices of up to 24 hours.
+    invoice_lifetime: Annotated[int, Field(ge=1, le=1440)] | None = None
+    coins: Annotated[tuple[_Coin, ...], BeforeValidator(_split_coins)] = ()
+
+    @model_validator(mode="after")
+    def _has_a_place_for_them(self) -> Self:
+        if self.cryptocloud_api == "v1" and (self.coins or self.invoice_lifetime):
+            raise ValueError("COINS and INVOICE_LIFETIME need CRYPTOCLOUD_API=v2")
+        return self
 
     @model_validator(mode="after")
     def _bounds_in_order(self) -> Self:

@@ -6,18 +6,25 @@ done for sure may be tried again: creating an invoice is not idempotent at the p
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal, TypeGuard
 
 import urllib3
 
-from invoicing.contract.errors import OutcomeUnknown
+from invoicing.contract.errors import (
+    InvoicingError,
+    OutcomeUnknown,
+    ProviderCredentialsRejected,
+    ProviderUnavailable,
+)
 from invoicing.contract.exact_json import NotAJsonObject, parse_json_object
 from invoicing.contract.invoice import Invoice
 from invoicing.contract.origins import origin_of
 from invoicing.contract.requests import InvoiceRequest
+from invoicing.contract.statuses import Status
+from invoicing.observability import PROVIDER_MOVED, metrics
 
 MAX_REPLY_BYTES = 64 * 1024
 _CURRENCY = re.compile(r"[\x21-\x7e]{1,32}")
@@ -35,12 +42,14 @@ class Reply:
         body: The body, or ``None`` when it was over ``MAX_REPLY_BYTES``.
         content_type: The header ``Content-Type``; empty without one.
         retry_after: The header ``Retry-After``, if there is one.
+        location: The header ``Location``, if there is one.
     """
 
     status: int
     body: bytes | None
     content_type: str = "application/json"
     retry_after: str | None = None
+    location: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,17 +71,64 @@ class Call[Result]:
     reads: frozenset[int] = frozenset({200})
 
 
+# What the provider says of invoices, by id without ``INV-``. One that it does not know is left out; one whose status it
+# does not document is ``None``, because that is a failure and no answer.
+type Statuses = Mapping[str, Status | None]
+
+
 @dataclass(frozen=True, slots=True)
 class Api:
     """One version of the provider's API, a dialect.
 
     Args:
         name: What owners call it: ``v1``.
+        currencies: What an invoice may be asked for in, by code.
         create: Returns the call that creates an invoice, for a validated request and the shop's id.
+        info: Returns the call that asks for the statuses of invoices, for their ids without ``INV-``.
+        ids_in_a_call: How many ids ``info`` takes at the most.
     """
 
     name: str
+    currencies: tuple[str, ...]
     create: Callable[[InvoiceRequest, str], Call[Invoice]]
+    info: Callable[[Sequence[str]], Call[Statuses]]
+    ids_in_a_call: int
+
+
+def error_of(reply: Reply) -> InvoicingError:
+    """Returns what a reply means in every version of the API by its status alone, when it is not 200.
+
+    Not the 400 and the 403: what they mean is the version's to say.
+
+    Args:
+        reply: What came back.
+
+    Returns:
+        ``ProviderCredentialsRejected`` or ``ProviderUnavailable``, which say that nothing was created; for any other
+        status ``OutcomeUnknown``, because no document says what happened.
+    """
+    match reply.status:
+        case 401:
+            return ProviderCredentialsRejected("provider answered 401", answered=True)
+        case 406 | 429 | 503:
+            return ProviderUnavailable(
+                f"provider answered {reply.status}", retry_after_s=retry_after_s(reply.retry_after)
+            )
+    reason = f"provider answered {reply.status}"
+    if 300 <= reply.status < 400 or reply.status in (404, 410):
+        # Every request gets this answer until the owner names the provider's new address.
+        metrics.add_metric(PROVIDER_MOVED, "Count", 1)
+        reason += f"{_to_where(reply.location)}: its API is not at this address, ask `make provider`"
+    # A redirect or a 4xx is about this request, and anybody can send one that gets it.
+    return OutcomeUnknown(reason, answered=reply.status < 500)
+
+
+def _to_where(location: str | None) -> str:
+    # Only the origin: the rest of an address can hold anything.
+    try:
+        return f" to {origin_of(location or '')}"
+    except ValueError:
+        return ""
 
 
 def object_in(reply: Reply) -> dict[str, Any]:

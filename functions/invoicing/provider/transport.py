@@ -182,6 +182,7 @@ def _talk(connection: HTTPConnection, call: Call[Any], headers: Mapping[str, str
         content if len(content) <= MAX_REPLY_BYTES else None,
         response.headers.get("Content-Type", ""),
         response.headers.get("Retry-After"),
+        response.headers.get("Location"),
     )
 
 

@@ -1,23 +1,22 @@
-"""Version 1 of CryptoCloud's API: ``POST /v1/invoice/create``, as the provider's page has it."""
+"""Version 1 of CryptoCloud's API: ``POST /v1/invoice/create`` and ``GET /v1/invoice/info``, as its pages have them."""
 
-from invoicing.contract.errors import (
-    InvoiceRejected,
-    OutcomeUnknown,
-    ProviderCredentialsRejected,
-    ProviderUnavailable,
-)
+from collections.abc import Sequence
+
+from invoicing.contract.errors import InvoiceRejected, OutcomeUnknown
 from invoicing.contract.exact_json import encode_json_object
 from invoicing.contract.invoice import Invoice, is_invoice_id
 from invoicing.contract.requests import InvoiceRequest
+from invoicing.contract.statuses import status_or_none
 from invoicing.provider.outcomes import (
     Api,
     Call,
     Reply,
+    Statuses,
     amount_or_none,
     code_or_none,
+    error_of,
     is_link,
     object_in,
-    retry_after_s,
 )
 
 
@@ -46,14 +45,7 @@ def judge(reply: Reply) -> Invoice:
             return _invoice_in(reply)
         case 400:
             raise InvoiceRejected("provider answered 400", answered=True)
-        case 401:
-            raise ProviderCredentialsRejected("provider answered 401", answered=True)
-        case 406 | 429 | 503:
-            raise ProviderUnavailable(
-                f"provider answered {reply.status}", retry_after_s=retry_after_s(reply.retry_after)
-            )
-    # A redirect or a 4xx is about this request, and anybody can send one that gets it.
-    raise OutcomeUnknown(f"provider answered {reply.status}", answered=reply.status < 500)
+    raise error_of(reply)
 
 
 def _invoice_in(reply: Reply) -> Invoice:
@@ -78,4 +70,26 @@ def _create(request: InvoiceRequest, shop_id: str) -> Call[Invoice]:
     return Call("POST", "/v1/invoice/create", encode_request(request, shop_id), judge)
 
 
-V1 = Api(name="v1", create=_create)
+def _info(invoice_ids: Sequence[str]) -> Call[Statuses]:
+    [invoice_id] = invoice_ids
+
+    def judge_status(reply: Reply) -> Statuses:
+        if reply.status == 400:  # there is no such invoice
+            return {}
+        if reply.status != 200:
+            raise error_of(reply)
+        payload = object_in(reply)
+        if "status_invoice" not in payload:
+            raise OutcomeUnknown("provider answered 200 without a status")
+        return {invoice_id: status_or_none(payload["status_invoice"])}
+
+    return Call("GET", f"/v1/invoice/info?uuid=INV-{invoice_id}", b"", judge_status)
+
+
+V1 = Api(
+    name="v1",
+    currencies=("USD", "RUB", "EUR", "GBP", "UAH"),
+    create=_create,
+    info=_info,
+    ids_in_a_call=1,
+)
