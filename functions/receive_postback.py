@@ -1,4 +1,4 @@
-"""Lambda entry point of ReceivePostbackFunction: CryptoCloud says that an invoice was paid, and the shop hears of it."""
+"""Lambda entry point of ReceivePostbackFunction: CryptoCloud says that an invoice was paid, and the shop learns it."""
 
 from invoicing import startup
 

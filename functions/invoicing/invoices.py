@@ -54,6 +54,7 @@ class InvoiceRecord:
         seen_s: When each status was first seen, in whole seconds since 1970.
         unpublished: The statuses whose events may not have been published yet.
         due_s: When the provider is to be asked again; ``None`` when it is not.
+        hurried: How often it was made due at once.
     """
 
     invoice_id: str
@@ -67,6 +68,7 @@ class InvoiceRecord:
     seen_s: dict[Status, int] = field(default_factory=dict)
     unpublished: frozenset[Status] = frozenset()
     due_s: int | None = None
+    hurried: int = 0
 
 
 class InvoiceTable:
@@ -211,10 +213,12 @@ class InvoiceTable:
         """
         self._update(
             invoice_id,
-            "SET #queue = :queue, #due = :now",
+            # Counted, so that whoever asked just before does not put it off again.
+            "SET #queue = :queue, #due = :now ADD #hurried :one",
             "attribute_exists(invoice_id) AND NOT #status IN (:paid, :overpaid)",
-            {"#status": "status", **_DUE_NAMES},
+            {"#status": "status", "#hurried": "hurried", **_DUE_NAMES},
             {
+                ":one": _number(1),
                 ":queue": {"S": NOW},
                 ":now": _number(int(self._clock())),
                 ":paid": {"S": "paid"},
@@ -229,12 +233,15 @@ class InvoiceTable:
             ProviderUnavailable: The table was not reached.
         """
         to_due, names, values = _next(invoice.invoice_id, self._next_due_s(invoice))
+        same = "attribute_not_exists(#hurried)"
+        if invoice.hurried:
+            same, values = "#hurried = :hurried", {":hurried": _number(invoice.hurried), **values}
         self._update(
             invoice.invoice_id,
             to_due,
-            "attribute_exists(invoice_id) AND attribute_not_exists(#unpublished) AND #due = :was",
-            {"#unpublished": "unpublished", "#due": "due", **names},
-            {":was": _number(invoice.due_s or 0), **values},
+            f"attribute_exists(invoice_id) AND attribute_not_exists(#unpublished) AND {same}",
+            {"#unpublished": "unpublished", "#hurried": "hurried", **names},
+            values,
         )
 
     def due(self, queue: str) -> Iterator[tuple[str, int]]:
@@ -266,6 +273,8 @@ class InvoiceTable:
     def _update(
         self, invoice_id: str, update: str, condition: str, names: dict[str, str], values: dict[str, Any]
     ) -> InvoiceRecord | None:
+        # DynamoDB refuses an empty map of values.
+        some_values: dict[str, Any] = {"ExpressionAttributeValues": values} if values else {}
         try:
             with _as_unavailable():
                 written = self._client.update_item(
@@ -274,8 +283,8 @@ class InvoiceTable:
                     UpdateExpression=update,
                     ConditionExpression=condition,
                     ExpressionAttributeNames=names,
-                    ExpressionAttributeValues=values,
                     ReturnValues="ALL_NEW",
+                    **some_values,
                 )
         except _ConditionRefused:
             return None
@@ -361,6 +370,7 @@ def _record_of(item: dict[str, Any]) -> InvoiceRecord:
             seen_s={other: int(item[_seen_at(other)]["N"]) for other in STATUSES if _seen_at(other) in item},
             unpublished=frozenset(filter(None, map(status_or_none, item.get("unpublished", {"SS": []})["SS"]))),
             due_s=int(item["due"]["N"]) if "due" in item else None,
+            hurried=int(item.get("hurried", {"N": "0"})["N"]),
         )
     except (KeyError, TypeError, ValueError) as error:
         invoice_id = item.get("invoice_id", {}).get("S", "of no id")
