@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import boto3
-from moto import mock_aws
 
 from tests.support import ROOT
 from tests.support.account import REGION
@@ -22,6 +21,8 @@ def table(resource: str) -> Iterator["DynamoDBClient"]:
     Args:
         resource: The table's name in template.yaml.
     """
+    from moto import mock_aws  # here, because most tests do without its hundreds of modules
+
     properties = read_template(ROOT / "template.yaml")["Resources"][resource]["Properties"]
     names = ("AttributeDefinitions", "BillingMode", "GlobalSecondaryIndexes", "KeySchema")
     with mock_aws():
