@@ -257,8 +257,9 @@ def _request_schema() -> dict[str, Any]:
 def _invoice_schema() -> dict[str, Any]:
     schema = _schema_of(Invoice)
     # Invoice.payload() leaves out what is None: nothing is ever null, and what cannot be None is always there.
-    schema["properties"] = {name: _never_null(rules) for name, rules in schema["properties"].items()}
-    schema["required"] = [name for name, field in Invoice.model_fields.items() if field.default is not None]
+    fields = {name: field for name, field in Invoice.model_fields.items() if not field.exclude}
+    schema["properties"] = {name: _never_null(schema["properties"][name]) for name in fields}
+    schema["required"] = [name for name, field in fields.items() if field.default is not None]
     return schema
 
 

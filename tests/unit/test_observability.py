@@ -310,6 +310,7 @@ def test_the_alarms_that_the_owner_gets_are_these() -> None:
     assert table == {
         "CredentialsRejected": ("ProviderCredentialsRejected", 1, 300, 1),
         "PayLinkRefused": ("PayLinkRefused", 1, 300, 1),
+        "ProviderMoved": ("ProviderMoved", 1, 300, 1),
         "RecordLost": ("RecordLost", 1, 300, 1),
         "OutcomeUnknown": ("OutcomeUnknown", 3, 900, 1),
         "CircuitOpened": ("CircuitOpened", 1, 300, 1),
@@ -319,7 +320,7 @@ def test_the_alarms_that_the_owner_gets_are_these() -> None:
         "ApiThrottled": ("ApiThrottled", 50, 300, 1),
         "DeadLetters": ("ApproximateNumberOfMessagesVisible", 1, 300, 1),
     }
-    assert sum(len(list(metrics_of(alarm))) for alarm in alarms(OBSERVED).values()) == 11  # ten are free
+    assert sum(len(list(metrics_of(alarm))) for alarm in alarms(OBSERVED).values()) == 12  # ten are free
 
 
 @pytest.mark.parametrize("resources", [OBSERVED, STACK], ids=["observed", "roll-out"])
@@ -405,7 +406,9 @@ def test_the_owner_hears_of_every_alarm_and_once_of_a_provider_that_is_down() ->
     silent = {name for name, alarm in alarms(OBSERVED).items() if "AlarmActions" not in alarm}
     assert named == silent == {"OutcomeUnknown", "CircuitOpened", "FailureShare", "SlowReplies"}
     # Each of these says itself what to do.
-    assert with_a_message == '(ALARM("${CredentialsRejected}") OR ALARM("${PayLinkRefused}"))'
+    assert (
+        with_a_message == '(ALARM("${CredentialsRejected}") OR ALARM("${PayLinkRefused}") OR ALARM("${ProviderMoved}"))'
+    )
     for alarm in (composite, *(alarm for name, alarm in alarms(OBSERVED).items() if name not in silent)):
         assert alarm["AlarmActions"] == alarm["OKActions"] == [{"Ref": "Alarms"}]
     shown = OBSERVED["Dashboard"]["Properties"]["DashboardBody"]["Sub"]

@@ -49,11 +49,11 @@ def test_settings_come_from_the_environment(load) -> None:
 
 def test_v1_is_spoken_unless_the_owner_chooses_v2_which_knows_a_lifetime_and_coins(load) -> None:
     settings = load()
-    assert (settings.cryptocloud_api, settings.invoice_lifetime, settings.coins) == ("v1", None, ())
+    assert (settings.cryptocloud_api, settings.invoice_lifetime, settings.coins) == ("v1", None, None)
     settings = load(CRYPTOCLOUD_API="v2", INVOICE_LIFETIME="90", COINS="USDT_TRC20,BTC")
     assert (settings.invoice_lifetime, settings.coins) == (90, ("USDT_TRC20", "BTC"))
-    settings = load(CRYPTOCLOUD_API="v2", INVOICE_LIFETIME="", COINS="")
-    assert (settings.invoice_lifetime, settings.coins) == (None, ())
+    settings = load(CRYPTOCLOUD_API="v1", INVOICE_LIFETIME="project", COINS="project")
+    assert (settings.invoice_lifetime, settings.coins) == (None, None)
 
 
 @pytest.mark.parametrize(("name", "value"), [("INVOICE_LIFETIME", "90"), ("COINS", "BTC")])

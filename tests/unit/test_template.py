@@ -336,15 +336,41 @@ def test_provider_deadline_lambda_timeout_and_api_gateway_end_in_this_order(temp
         assert functions[name]["Timeout"] < 30 or not routes_of(name), f"{name} outlasts API Gateway"
 
 
+_LEFT_OUT = "https://"
+
+
 def longest(parameter: dict[str, Any]) -> int:
-    """How many characters a value may have, as CloudFormation enforces it."""
+    """How many characters a value may add to a version's description, as CloudFormation enforces it."""
     if "AllowedValues" in parameter:
         return max(len(str(value)) for value in parameter["AllowedValues"])
     if parameter["Type"] == "Number":
         return len(str(parameter["MaxValue"]))
-    return (
+    left_out = len(_LEFT_OUT) if parameter["AllowedPattern"].startswith(f"^{_LEFT_OUT}") else 0
+    return -left_out + (
         parameter.get("MaxLength") or {"^(?!0+(\\.0+)?$)[0-9]{1,9}(\\.[0-9]{1,2})?$": 12}[parameter["AllowedPattern"]]
     )
+
+
+def test_what_only_v2_can_do_is_refused_at_the_deployment_without_it(template) -> None:
+    [rule] = template["Rules"].values()
+    assert rule["RuleCondition"] == {"Fn::Equals": [{"Ref": "ProviderApi"}, "v1"]}
+    asserted = [assertion["Assert"]["Fn::Equals"] for assertion in rule["Assertions"]]
+    assert asserted == [[{"Ref": name}, "project"] for name in ("InvoiceLifetime", "Coins")]
+    for name in ("InvoiceLifetime", "Coins"):
+        assert template["Parameters"][name]["Default"] == "project"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "accepted"),
+    [
+        *(("InvoiceLifetime", value, True) for value in ("project", "1", "90", "999", "1000", "1399", "1440")),
+        *(("InvoiceLifetime", value, False) for value in ("", "0", "05", "1441", "1500", "2000", "90m")),
+        *(("Coins", value, True) for value in ("project", "BTC", "USDT_TRC20,BTC")),
+        *(("Coins", value, False) for value in ("", "btc", "BTC,", "BTC, ETH", "B")),
+    ],
+)
+def test_a_wish_for_v2_is_a_whole_one(template, name: str, value: str, accepted: bool) -> None:
+    assert bool(re.fullmatch(template["Parameters"][name]["AllowedPattern"], value)) is accepted
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
@@ -357,6 +383,7 @@ def test_new_parameters_publish_a_new_version(template, function) -> None:
     parameters = template["Parameters"]
     assert described == references(variables) & parameters.keys(), f"say in the VersionDescription of {function}"
     # https://docs.aws.amazon.com/lambda/latest/api/API_PublishVersion.html
+    assert version["Description"]["Fn::Join"][1]["Fn::Split"][0] == _LEFT_OUT
     assert sum(longest(parameters[name]) + 1 for name in described) - 1 <= 256, f"VersionDescription of {function}"
 
 

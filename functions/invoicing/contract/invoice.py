@@ -15,7 +15,8 @@ class Invoice(BaseModel):
     """A created invoice: the provider's documented reply.
 
     ``currency`` is a crypto code or absent, never an echo of the request's; ``amount`` and ``amount_usd`` are there
-    when the provider sent them, number or string as it sent them: ``amount`` is in ``currency`` where that is there.
+    when the provider sent them, number or string as it sent them. What ``amount`` counts is the provider's to say:
+    version 2 of its API says a cryptocurrency once one is chosen, which no request of ours does.
     """
 
     model_config = ConfigDict(frozen=True)

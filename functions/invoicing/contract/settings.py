@@ -28,6 +28,12 @@ def _split_coins(text: object) -> object:
     return tuple(filter(None, map(str.strip, text.split(",")))) if isinstance(text, str) else text
 
 
+def _or_the_projects(value: object) -> object:
+    return None if value == _AS_IN_THE_PROJECT else value
+
+
+# What the template says where the owner leaves something to the settings of their project at the provider.
+_AS_IN_THE_PROJECT = "project"
 # Such as USDT_TRC20.
 _Coin = Annotated[str, Field(pattern=r"^[A-Z0-9_]{2,20}$")]
 _EVERY_OR_NO_SITE = ("*", "none")
@@ -92,8 +98,8 @@ class CreateInvoiceSettings(BorderSettings, ProviderSettings):
     provider_timeout: float = Field(default=20.0, gt=0, le=25)
 
     # Of version 2 of the provider's API. The provider documents invoices of up to 24 hours.
-    invoice_lifetime: Annotated[int, Field(ge=1, le=1440)] | None = None
-    coins: Annotated[tuple[_Coin, ...], BeforeValidator(_split_coins)] = ()
+    invoice_lifetime: Annotated[Annotated[int, Field(ge=1, le=1440)] | None, BeforeValidator(_or_the_projects)] = None
+    coins: Annotated[tuple[_Coin, ...] | None, BeforeValidator(_split_coins), BeforeValidator(_or_the_projects)] = None
 
     @model_validator(mode="after")
     def _has_a_place_for_them(self) -> Self:

@@ -6,13 +6,15 @@ from typing import Literal
 from invoicing.provider.outcomes import Api
 
 
-def chosen_api(name: Literal["v1", "v2"], *, lifetime_minutes: int | None = None, coins: Sequence[str] = ()) -> Api:
+def chosen_api(
+    name: Literal["v1", "v2"], *, lifetime_minutes: int | None = None, coins: Sequence[str] | None = None
+) -> Api:
     """Returns the version of the provider's API that the owner has chosen.
 
     Args:
         name: Which one.
         lifetime_minutes: For v2: how long buyers have to pay; ``None`` leaves that to the project's settings.
-        coins: For v2: the only cryptocurrencies to offer, by code; empty leaves that to the project's settings.
+        coins: For v2: the only cryptocurrencies to offer, by code; ``None`` leaves that to the project's settings.
     """
     # Imported here: no start-up takes the time of a dialect that it does not speak.
     if name == "v1":

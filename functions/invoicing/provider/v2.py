@@ -31,12 +31,12 @@ MAX_IDS_IN_A_CALL = 100
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
-def v2(*, lifetime_minutes: int | None = None, coins: Sequence[str] = ()) -> Api:
+def v2(*, lifetime_minutes: int | None = None, coins: Sequence[str] | None = None) -> Api:
     """Returns version 2 of the API as an owner wants it spoken.
 
     Args:
         lifetime_minutes: How long buyers have to pay; ``None`` leaves that to the project's settings.
-        coins: The only cryptocurrencies to offer, by code; empty leaves that to the project's settings.
+        coins: The only cryptocurrencies to offer, by code; ``None`` leaves that to the project's settings.
     """
     add_fields: dict[str, Any] = {}
     if lifetime_minutes is not None:
