@@ -17,10 +17,17 @@ ENV := default
 ORIGINS :=
 PARAMETERS :=
 CONFIRM :=
+ROLE :=
+BUCKET :=
+CHECK :=
 URL :=
 ORIGIN :=
 CREATE :=
 AMOUNT :=
+SECRET_ARN :=
+YES :=
+PROVIDER_URL :=
+PROVIDER_HOSTS :=
 # Those of the environment's section in samconfig.toml, which SAM does not read when it is given others.
 SECTION_PARAMETERS = $(shell sed -n '/^\[$(ENV)\.deploy/,/^$$/s/^parameter_overrides = "\(.*\)"/\1/p' samconfig.toml)
 $(if $(filter default staging prod,$(ENV)),,$(error ENV is '$(ENV)': set it to default, staging or prod))
@@ -41,8 +48,9 @@ $(shell for folder in $(ENVIRONMENTS); do [ -x $$folder/bin/python ] || rm -f $$
 
 PYTEST := $(DEV)/bin/python -m pytest
 SAM := $(LOCAL)/bin/sam
-# A link to the Chromium that the browser tests drive.
-CHROMIUM := .chromium/chromium
+# Links to the browsers that the browser tests drive, and from npm what they build pages with.
+BROWSERS := .browsers/ready
+FRAMEWORKS := tests/browser/frameworks
 # The linter of docs/openapi.yaml, from npm.
 LINTER := infra/openapi-lint
 
@@ -61,7 +69,8 @@ SOURCES := template.yaml infra/observability.yaml requirements.txt $(RECIPE) $(s
 WITH := MAKE="$(MAKE)" infra/dev/with
 QUIETLY := infra/dev/quietly
 
-.PHONY: help demo run test unit lint format build deploy smoke load lock bench docs openapi screenshot clean on-linux
+.PHONY: help demo run test unit lint format build preflight deploy secret provider smoke load lock bench docs openapi screenshot \
+	clean on-linux
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -72,7 +81,7 @@ run: on-linux ## Run the local stack until Ctrl-C
 	@$(WITH) $(STACK) -- $(LOCAL)/bin/python -m infra.local run $(if $(PORT),--port "$(PORT)")
 
 test: on-linux ## Run all tests
-	@$(WITH) $(DEV)/ready $(STACK) $(CHROMIUM) $(BARE) -- $(PYTEST) -n auto --maxprocesses 4 --dist loadfile
+	@$(WITH) $(DEV)/ready $(STACK) $(BROWSERS) $(FRAMEWORKS)/node_modules/ready $(BARE) -- $(PYTEST) -n auto --maxprocesses 4 --dist loadfile
 
 unit: ## Run the unit tests: seconds, without the local stack
 	@$(WITH) $(DEV)/ready -- $(PYTEST) --quiet tests/unit
@@ -90,10 +99,17 @@ build: ## Build the artifact for Lambda with sam build
 	@echo "Built .aws-sam/build. Next: make deploy ORIGINS=https://shop.example"
 
 deploy: ## Build and deploy: make deploy ORIGINS=https://shop.example [PARAMETERS="MaxAmount=500"] [ENV=prod] [CONFIRM=no]
-	@$(WITH) $(LOCAL)/ready -- $(LOCAL)/bin/python -m infra.dev.before_deploy "$(ENV)" "$(ORIGINS)" "$(PARAMETERS)"
+	@$(WITH) $(LOCAL)/ready -- $(LOCAL)/bin/python -m infra.preflight "$(ENV)" "$(ORIGINS)" "$(PARAMETERS)"
 	@$(MAKE) --no-print-directory build
 	@$(SAM) deploy --config-env $(ENV) $(if $(filter no,$(CONFIRM)),--no-confirm-changeset) \
+		$(if $(ROLE),--role-arn "$(ROLE)") $(if $(BUCKET),--no-resolve-s3 --s3-bucket "$(BUCKET)") \
 		$(if $(ORIGINS)$(PARAMETERS),--parameter-overrides "$(SECTION_PARAMETERS) $(if $(ORIGINS),AllowedOrigins=$(ORIGINS)) $(PARAMETERS)")
+
+preflight: ## Check whether a deployment can work: make preflight ENV=prod ORIGINS=https://shop.example [PARAMETERS=…]
+	@$(WITH) $(LOCAL)/ready -- $(LOCAL)/bin/python -m infra.preflight "$(ENV)" "$(ORIGINS)" "$(PARAMETERS)"
+
+secret: ## Put API key and shop id into the stack's secret: make secret ENV=prod; CHECK=1 asks whether the key is right
+	@PYTHONPATH=functions $(WITH) $(DEV)/ready -- $(DEV)/bin/python -m infra.secret "$(ENV)" "$(CHECK)"
 
 smoke: ## Check a deployed stack: make smoke URL=https://… [ORIGIN=https://shop.example] [CREATE=1 [AMOUNT=5]]
 	@$(firstword $(wildcard $(LOCAL)/bin/python $(DEV)/bin/python) python3) -m infra.smoke "$(URL)" \
@@ -109,21 +125,27 @@ lock: ## Resolve pyproject.toml into uv.lock and requirements.txt
 bench: on-linux ## Measure start-up and requests into docs/benchmarks.md
 	@$(WITH) $(STACK) $(CONTESTANTS) -- $(LOCAL)/bin/python -m tests.benchmarks
 
-docs: ## Print the tested fault matrix into docs/
+docs: ## Print the tested fault matrix and the simulation of patience into docs/
 	@$(WITH) $(DEV)/ready -- $(DEV)/bin/python -m tests.integration.fault_matrix
+	@PYTHONPATH=functions $(DEV)/bin/python -m tests.benchmarks.patience
+	@echo "The tables in docs/ are up to date."
 
 openapi: ## Print the contract into docs/openapi.yaml
 	@PYTHONPATH=functions $(WITH) $(DEV)/ready -- $(DEV)/bin/python -m infra.openapi
+	@echo "docs/openapi.yaml is up to date."
+
+provider: ## Ask where your CryptoCloud key works: make provider [SECRET_ARN=…] [PROVIDER_URL=https://…] [YES=api.trybit.com]
+	@$(WITH) $(LOCAL)/ready -- $(LOCAL)/bin/python -m infra.provider_check --secret-arn="$(SECRET_ARN)" --yes="$(YES)" \
+		$(if $(PROVIDER_URL),--configured="$(PROVIDER_URL)") $(addprefix --host=,$(PROVIDER_HOSTS))
 
 screenshot: on-linux ## Picture the demo shop for docs/
-	@$(WITH) $(DEV)/ready $(STACK) $(CHROMIUM) -- $(DEV)/bin/python -m tests.browser.screenshot
+	@$(WITH) $(DEV)/ready $(STACK) $(BROWSERS) -- $(DEV)/bin/python -m tests.browser.screenshot
 
 clean: ## Remove everything that the other commands made
-	@infra/dev/clean $(ENVIRONMENTS) .venv-uv $(dir $(CHROMIUM)) $(LINTER)/node_modules .aws-sam .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@infra/dev/clean $(ENVIRONMENTS) .venv-uv $(dir $(BROWSERS)) $(FRAMEWORKS)/node_modules $(LINTER)/node_modules .aws-sam .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 on-linux:
-	@[ "$$(uname -s)" = Linux ] || { \
-		echo "The local stack needs Linux (on Windows: WSL): Lambda's emulator is a Linux program." >&2; exit 1; }
+	@[ "$$(uname -s)" = Linux ] || { echo "The local stack needs Linux (on Windows: WSL), as Lambda's emulator does." >&2; exit 1; }
 
 $(UV): infra/dev/uv.txt
 	@infra/dev/install-uv .venv-uv
@@ -136,19 +158,16 @@ $(ENVIRONMENTS:=/ready): uv.lock | $(UV)
 	@infra/dev/install-environment $(@D) $(GROUP)
 
 $(LINTER)/node_modules/ready: $(LINTER)/package-lock.json | $(DEV)/ready
-	@infra/dev/install-contract-linter $(LINTER)
+	@infra/dev/install-npm $(LINTER) "the linter of the contract"
+
+$(FRAMEWORKS)/node_modules/ready: $(FRAMEWORKS)/package-lock.json | $(DEV)/ready
+	@infra/dev/install-npm $(FRAMEWORKS) "the frameworks of the browser tests"
 
 $(WHEELS)/ready: requirements.txt | $(LOCAL)/ready
-	@rm -rf $(WHEELS)
-	@$(QUIETLY) $(LOCAL)/bin/python -m pip download --no-deps --require-hashes --requirement $< --dest $(WHEELS) \
-		--platform manylinux2014_$(MACHINE_ARCH:arm64=aarch64) --python-version 3.13 --implementation cp --only-binary :all:
-	@touch $@
+	@infra/dev/download-wheels $(@D) $(MACHINE_ARCH)
 
 $(ARTIFACT): $(SOURCES) $(WHEELS)/ready | $(LOCAL)/ready
-	@echo "Building the functions for this machine ($(MACHINE_ARCH)) ..."
-	@LAMBDA_ARCH=$(MACHINE_ARCH) TEMPLATE_ARCH=$(MACHINE_ARCH) PYTHON="$(CURDIR)/$(LOCAL)/bin/python" \
-		PIP_NO_INDEX=1 PIP_FIND_LINKS="$(CURDIR)/$(WHEELS)" $(QUIETLY) env -u AWS_PROFILE -u AWS_DEFAULT_PROFILE $(SAM) build --build-dir $(@D)
-	@touch $@
+	@infra/dev/build-local-artifact $(@D) $(MACHINE_ARCH)
 
 # What the benchmarks compare with, as `sam build` builds it without a recipe.
 .aws-sam/contestants/Plain/template.yaml: $(SOURCES)
@@ -156,5 +175,5 @@ $(ARTIFACT): $(SOURCES) $(WHEELS)/ready | $(LOCAL)/ready
 	@infra/dev/build-contestant $* $(@D) $(MACHINE_ARCH)
 	@touch $@
 
-$(CHROMIUM): | $(DEV)/ready
-	@infra/dev/install-chromium $@
+$(BROWSERS): | $(DEV)/ready
+	@infra/dev/install-browsers $(@D)

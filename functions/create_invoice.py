@@ -51,8 +51,11 @@ def _directly(event: Any, invocation: border.Invocation) -> dict[str, Any]:
     if isinstance(event, dict):
         logger.append_keys(order_id=order_in_log(event.get("order_id")))
     request = validated(DirectInvoiceRequest, event)
-    value = request.idempotency_key or request.order_id
-    key = IdempotencyKey("direct", value) if value else None
+    key = None
+    if request.idempotency_key:
+        key = IdempotencyKey("direct-key", request.idempotency_key)
+    elif request.order_id:
+        key = IdempotencyKey("direct", request.order_id)
     # The runtime encodes a Decimal as an exact number.
     return _service().create(request, key, lambda_deadline_s=invocation.deadline_s).invoice.payload()
 

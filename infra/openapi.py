@@ -38,7 +38,7 @@ among the `AllowedOrigins` of the deployment.
 _ABOUT_CREATE = """\
 Sends the request to CryptoCloud with the deployment's API key and shop. Send the buyer to `pay_url` of the reply.
 
-The body has at most 16 KiB. A field that stands in it twice, or that is not listed here, is refused by name; an
+The body has at most 16 KiB. A field that it has twice, or that is not listed here, is refused by name; an
 optional field that is `null` or `""` counts as left out. An `Authorization` header is ignored.
 
 CryptoCloud creates a new invoice each time it is asked. With an `Idempotency-Key`, every success for that key within 24
@@ -53,11 +53,11 @@ _IDEMPOTENCY_KEY = {
     "in": "header",
     "required": False,
     "description": (
-        "One for each purchase, and the same one when the purchase is tried again: 1 to 255 visible ASCII characters, "
-        "bare or in double quotes (`\\` before a quote or backslash in them). The same key with another body is "
-        "refused with `idempotency_key_reused`."
+        "One for each purchase, and the same one when the purchase is tried again: 1 to 255 visible ASCII characters "
+        "without a comma, bare or in double quotes (`\\` before a quote or backslash in them). The same key with "
+        "another body is refused with `idempotency_key_reused`."
     ),
-    "schema": {"type": "string", "pattern": r'^(?!""$)([!-~]{1,255}|"([!#-\[\]-~]|\\["\\]){1,255}")$'},
+    "schema": {"type": "string", "pattern": r'^(?!""$)([!-+\--~]{1,255}|"([!#-+\--\[\]-~]|\\["\\]){1,255}")$'},
     "examples": {
         "bare": {"value": "1f0c6e7a-5b1e-4a56-9f0e-0f6c1c0a7d11"},
         "quoted": {"value": '"1f0c6e7a-5b1e-4a56-9f0e-0f6c1c0a7d11"'},

@@ -4,6 +4,7 @@ import argparse
 import http.client
 import ipaddress
 import json
+import re
 import ssl
 import sys
 import urllib.error
@@ -13,14 +14,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from email.message import Message
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 _TIMEOUT_S = 35.0  # API Gateway gives up after 30 s
 _FOREIGN = "https://foreign.invalid"  # a name that is never anybody's (RFC 2606)
 _WHAT_TO_DO = {
-    "service_not_configured": 'Fill the secret: write {"api_key": "…", "shop_id": "…"} into secret.json, then '
-    "aws secretsmanager put-secret-value --secret-id YOUR_SECRET_ARN --secret-string file://secret.json. If it is "
-    "filled, the function's log says what is wrong with it.",
+    "service_not_configured": "Fill the secret: make secret, with the ENV of the deployment. If it is filled, "
+    "make secret CHECK=1 says what is wrong with it.",
     "provider_credentials_rejected": "CryptoCloud refused the API key: put your CryptoCloud project's into the secret.",
     "provider_unavailable": "Nothing was created. CryptoCloud is down or cannot be reached: wait a minute and run this "
     "again. If it lasts, the function's log has the reason.",
@@ -99,6 +99,7 @@ class Smoke:
     def _checks(self) -> Iterator[tuple[str, Callable[[], str | None]]]:
         if self.origin:
             yield f"the preflight of a page on {self.origin} passes", self._preflight_passes
+            yield f"a request of a page on {self.origin} is let in", self._request_is_let_in
         if self.origin != "*":
             yield "the preflight of a page elsewhere does not", self._foreign_preflight_fails
             yield "a request of a page elsewhere is refused", self._foreign_request_is_refused
@@ -121,6 +122,18 @@ class Smoke:
                 raise CheckFailed(
                     f"Access-Control-Allow-{header}: {value or 'none'}", "Deploy template.yaml unchanged."
                 )
+
+    def _request_is_let_in(self) -> None:
+        origin = _FOREIGN if self.origin == "*" else self.origin
+        answer = self._post({"amount": 0}, {"Origin": origin})
+        # Refused for its amount and not for its page, and a browser shows the page why.
+        self._expect(answer, 400, "invalid_request")
+        allowed = answer.headers.get("Access-Control-Allow-Origin")
+        if allowed not in {origin, "*"}:
+            raise CheckFailed(
+                f"Access-Control-Allow-Origin: {allowed or 'none'} on the reply, so a browser keeps it from the page",
+                "Something between takes it away: look what is in front.",
+            )
 
     def _foreign_preflight_fails(self) -> None:
         allowed = self._preflight(_FOREIGN).headers.get("Access-Control-Allow-Origin")
@@ -163,7 +176,7 @@ class Smoke:
             raise CheckFailed("two invoices under one key", "Look for RecordLost in the function's log.")
         if second.headers.get("Idempotent-Replayed") != "true":
             raise CheckFailed("the second reply lacks Idempotent-Replayed: true", "Look what is in front of the stack.")
-        return f"{first.payload['invoice_id']} over {amount} USD; nobody has to pay it"
+        return f"{first.payload['invoice_id']} over {amount} USD; nobody has to pay it: {first.payload.get('pay_url')}"
 
     def _smallest_amount(self) -> str:
         # A stack says its bounds when they are broken, "must be from 5 to 500", and none has bounds this wide.
@@ -244,6 +257,39 @@ def _safe_url(text: str) -> str:
     return text
 
 
+def _browser_origin(text: str) -> str:
+    """Returns what a browser sends as ``Origin`` from a page of this site (RFC 6454, https://url.spec.whatwg.org/#origin).
+
+    Args:
+        text: A site, as somebody writes it; ``*`` and nothing stay as they are.
+
+    Raises:
+        argparse.ArgumentTypeError: Nobody's browser could be on such a page.
+    """
+    if text in ("", "*"):
+        return text
+    try:
+        parts = urlsplit(text)
+        default_port = {"http": 80, "https": 443}[parts.scheme]
+        host = (parts.hostname or "").encode("idna").decode()
+        port = "" if parts.port in (None, default_port) else f":{parts.port}"
+    except (KeyError, ValueError):
+        raise argparse.ArgumentTypeError(
+            f"ORIGIN is '{text}': it must be a site such as https://shop.example"
+        ) from None
+    if not host or "@" in parts.netloc or host.endswith(".") or re.search(r"[\s%]", host):
+        raise argparse.ArgumentTypeError(f"ORIGIN is '{text}': it must be a site such as https://shop.example")
+    return urlunsplit((parts.scheme, f"[{host}]{port}" if ":" in host else f"{host}{port}", "", "", ""))
+
+
+def _amount(text: str) -> str:
+    if text and not re.fullmatch(r"[0-9]+(\.[0-9]{1,2})?", text):
+        raise argparse.ArgumentTypeError(
+            f"AMOUNT is '{text}': it must be a number with at most 2 decimals, such as 1 or 0.50"
+        )
+    return text
+
+
 def _is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -255,12 +301,18 @@ def main() -> int:
     """Runs the checks; returns the exit status."""
     parser = argparse.ArgumentParser(prog="make smoke", usage="make smoke URL=… [ORIGIN=…] [CREATE=1 [AMOUNT=…]]")
     parser.add_argument("URL", type=_safe_url)
-    parser.add_argument("--origin", default="")
+    parser.add_argument("--origin", default="", type=_browser_origin)
     parser.add_argument("--create", default="")
-    parser.add_argument("--amount", default="")
+    parser.add_argument("--amount", default="", type=_amount)
     arguments = parser.parse_args()
     if arguments.create not in ("", "0", "1"):
         parser.error("CREATE must be 1, or left out")
+    if arguments.origin != "*" and not re.fullmatch(r"(https?://[^/\s]+)?", arguments.origin):
+        parser.error(
+            "ORIGIN must be an origin such as https://shop.example, with no path and no slash at the end, or *"
+        )
+    if not re.fullmatch(r"([0-9]+(\.[0-9]+)?)?", arguments.amount):
+        parser.error("AMOUNT must be a decimal number such as 5 or 19.99")
     smoke = Smoke(arguments.URL, arguments.origin, create=arguments.create == "1", amount=arguments.amount)
     return 0 if smoke.run() else 1
 

@@ -23,7 +23,7 @@ from invoicing.contract.errors import (
 )
 from invoicing.contract.field_errors import read_json_object
 from invoicing.contract.settings import BorderSettings
-from invoicing.observability import ERROR_RAISED, count_for_version, logger, metrics
+from invoicing.observability import ERROR_RAISED, count_for_version, let_pass, logger, metrics
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -134,6 +134,7 @@ def handler(
     @metrics.log_metrics(capture_cold_start_metric=True)
     def lambda_handler(event: Any, context: "LambdaContext") -> dict[str, Any]:
         started_s = time.time()
+        let_pass(metrics)
         invocation = Invocation(time.monotonic() + context.get_remaining_time_in_millis() / 1000)
         is_http = http is not None and _is_http(event)
         try:

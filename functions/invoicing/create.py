@@ -4,7 +4,6 @@ import time
 from urllib.parse import urlsplit
 
 from invoicing.aws import SECRETS_LIMIT_S, TABLE_LIMIT_S, dynamodb_client, secrets_manager_client
-from invoicing.circuit import ProviderCircuit
 from invoicing.contract.errors import (
     FieldError,
     InvalidRequest,
@@ -18,14 +17,14 @@ from invoicing.contract.requests import InvoiceRequest
 from invoicing.contract.settings import CreateInvoiceSettings
 from invoicing.credentials import Credentials, CredentialStore
 from invoicing.keys import Delivery, IdempotencyKey, InvoiceRecords
-from invoicing.observability import TEST_INVOICE_CREATED, log_created, logger, metrics, order_in_log
+from invoicing.observability import IMPATIENT, TEST_INVOICE_CREATED, log_created, logger, metrics, order_in_log
+from invoicing.patience import Patience
 from invoicing.provider.dialects import chosen_api
 from invoicing.provider.outcomes import Api
-from invoicing.provider.transport import MIN_ATTEMPT_S, Provider
+from invoicing.provider.transport import MIN_ATTEMPT_S, Transport
 
-# Kept back from the time that Lambda leaves: writing the circuit's state, completing the record, answering, flushing
-# logs and metrics.
-RESERVE_S = 2 * TABLE_LIMIT_S + 1.0
+# Kept back from the time that Lambda leaves: completing the record, answering, flushing logs and metrics.
+RESERVE_S = TABLE_LIMIT_S + 1.0
 
 
 class InvoiceService:
@@ -35,7 +34,6 @@ class InvoiceService:
         settings: The validated environment.
         credentials: Where the API key and the shop id come from.
         records: The table of idempotency keys.
-        circuit: What keeps callers from waiting for a provider that is down.
         provider: CryptoCloud.
         api: The version of its API to speak.
     """
@@ -45,27 +43,24 @@ class InvoiceService:
         settings: CreateInvoiceSettings,
         credentials: CredentialStore,
         records: InvoiceRecords,
-        circuit: ProviderCircuit,
-        provider: Provider,
+        provider: Transport,
         api: Api,
     ) -> None:
         self._settings = settings
         self._credentials = credentials
         self._records = records
-        self._circuit = circuit
         self._provider = provider
         self._api = api
+        self._patience = Patience(settings.provider_timeout)
 
     @classmethod
     def from_settings(cls, settings: CreateInvoiceSettings) -> "InvoiceService":
         """Returns a service with real clients; calls nobody yet."""
-        table = dynamodb_client()
         return cls(
             settings,
             CredentialStore(secrets_manager_client(), settings.cryptocloud_secret_arn),
-            InvoiceRecords(settings.idempotency_table, table),
-            ProviderCircuit(settings.idempotency_table, table),
-            Provider(settings),
+            InvoiceRecords(settings.idempotency_table, dynamodb_client()),
+            Transport(settings.cryptocloud_api_url),
             chosen_api(settings.cryptocloud_api, lifetime_minutes=settings.invoice_lifetime, coins=settings.coins),
         )
 
@@ -115,7 +110,10 @@ class InvoiceService:
             raise InvalidRequest(fields=[FieldError("/shop_id", "must be left out or be the shop of this service")])
 
         latest_s = lambda_deadline_s - RESERVE_S
-        budget = _Budget(self._settings.provider_timeout)
+        allowed_s = self._patience.allowed_s()
+        if allowed_s < self._settings.provider_timeout:
+            metrics.add_metric(IMPATIENT, "Count", 1)
+        budget = _Budget(allowed_s)
         try:
             invoice = self._call_provider(request, credentials, budget, latest_s)
         except ProviderCredentialsRejected:
@@ -136,17 +134,18 @@ class InvoiceService:
         self, request: InvoiceRequest, credentials: Credentials, budget: "_Budget", latest_s: float
     ) -> Invoice:
         if min(budget.left_s, latest_s - time.monotonic()) < MIN_ATTEMPT_S:
-            # Said here and not by the provider's client: it is no failure of the provider that should open the circuit.
+            # Not the provider's failure: it was not called, so there is nothing to learn about it.
             raise ProviderUnavailable("no time left for a call to the provider")
 
-        # The provider's time runs only while it is called: not while the circuit's state or the secret is read.
-        def create() -> Invoice:
-            with budget:
-                deadline_s = min(time.monotonic() + budget.left_s, latest_s)
-                call = self._api.create(request, credentials.shop_id)
+        call = self._api.create(request, credentials.shop_id)
+        with budget:  # the provider's time runs only while it is called: not while the secret is read
+            deadline_s = min(time.monotonic() + budget.left_s, latest_s)
+            try:
                 return self._provider.perform(call, credentials, deadline_s=deadline_s)
-
-        return self._circuit.call(create)
+            finally:
+                self._patience.learn(
+                    allowed_s=budget.allowed_s, held_s=self._provider.held_s, answered=self._provider.answered
+                )
 
     def _check_link(self, invoice: Invoice) -> None:
         # After the key was completed, and at every replay: the invoice exists whatever its link is, so the key keeps it
@@ -168,8 +167,8 @@ class InvoiceService:
 class _Budget:
     """The seconds that the provider has for one invoice, spent within ``with`` blocks."""
 
-    def __init__(self, left_s: float) -> None:
-        self.left_s = left_s
+    def __init__(self, allowed_s: float) -> None:
+        self.allowed_s = self.left_s = allowed_s
         self._started_s = 0.0
 
     def __enter__(self) -> None:

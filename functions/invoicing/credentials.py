@@ -89,7 +89,7 @@ class CredentialStore:
     Args:
         client: A Secrets Manager client.
         secret_arn: ARN or name of the secret.
-        clock: Wall time in seconds. Not a monotonic clock: that one stands still while a sandbox is frozen.
+        clock: Wall time in seconds. Not a monotonic clock: that one stops while a sandbox is frozen.
     """
 
     def __init__(
@@ -138,7 +138,7 @@ class CredentialStore:
             code = error.response["Error"]["Code"]
             reason = f"Secrets Manager answered {code}"
             if code in _LASTING_ERRORS:
-                raise ServiceNotConfigured(f"{reason}: fill the secret, see the README") from None
+                raise ServiceNotConfigured(f"{reason}: fill the secret: make secret") from None
             raise ProviderUnavailable(reason) from None
         except BotoCoreError as error:
             raise ProviderUnavailable(f"Secrets Manager not reached: {type(error).__name__}") from None

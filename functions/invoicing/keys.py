@@ -1,35 +1,37 @@
-"""One invoice per key: Powertools' idempotency on DynamoDB, with the rules of a payment around it.
+"""One invoice per key: the record of a key in DynamoDB, its three states and the three writes between them.
 
-The key is claimed before the provider is called and completed afterwards. Any failure releases it, an unknown outcome
-too: an invoice whose link nobody ever received cannot be paid, and the buyer must not be stuck.
+A key is *free* when it has no record, when the record's ``expiration`` has passed, or when its claim has ended
+(``status`` is ``INPROGRESS`` and ``in_progress_expiration`` has passed). It is *claimed* while ``status`` is
+``INPROGRESS`` until ``in_progress_expiration``, and *done* while ``status`` is ``COMPLETED`` until ``expiration``.
+
+Nothing is read: a write whose condition fails answers with the record that is in its way. Each write may arrive late,
+twice or unanswered, so each is conditional on the token of the claim that it belongs to. Times are those of
+``time.time()``, in UTC: ``expiration`` in seconds, because DynamoDB deletes by it, and ``in_progress_expiration`` in
+milliseconds. Names, units and contents of the attributes are those of the first release, which may run beside this one.
 """
 
+import contextlib
 import hashlib
 import json
+import re
+import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import Decimal
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from aws_lambda_powertools.utilities.idempotency import (
-    DynamoDBPersistenceLayer,
-    IdempotencyConfig,
-    idempotent_function,
-)
-from aws_lambda_powertools.utilities.idempotency.exceptions import (
-    IdempotencyAlreadyInProgressError,
-    IdempotencyInconsistentStateError,
-    IdempotencyItemAlreadyExistsError,
-    IdempotencyPersistenceLayerError,
-    IdempotencyValidationError,
-)
-from aws_lambda_powertools.utilities.idempotency.persistence.datarecord import DataRecord
-from aws_lambda_powertools.utilities.idempotency.serialization.custom_dict import CustomDictSerializer
+from botocore.exceptions import BotoCoreError, ClientError, ConnectTimeoutError, EndpointConnectionError
 
-from invoicing.contract.errors import IdempotencyKeyReused, InvoiceInProgress, ProviderUnavailable
+from invoicing.contract.errors import (
+    IdempotencyKeyReused,
+    InternalError,
+    InvoiceInProgress,
+    ProviderUnavailable,
+    ServiceNotConfigured,
+)
 from invoicing.contract.exact_json import encode_json_object, parse_json_object
 from invoicing.contract.invoice import Invoice
+from invoicing.contract.origins import origin_of
 from invoicing.contract.requests import InvoiceRequest
 from invoicing.observability import INVOICE_REPLAYED, KEY_NOT_RELEASED, RECORD_LOST, logger, metrics
 
@@ -37,23 +39,42 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 KEY_LIFETIME_S = 24 * 60 * 60
+# The longest that Lambda lets an invocation run, and so the longest that a claim can hold:
+# https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+_LONGEST_CLAIM_MS = 900_000
+# What waiting does not help with; everything else that the table answers may pass:
+# https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html
+_CONDITION_FAILED = "ConditionalCheckFailedException"
+_LASTING_ERRORS = frozenset({"AccessDeniedException", "ResourceNotFoundException", "ValidationException"})
+
+# By the clock of the claim, also in a write that comes later: a late claim must find no key free that was taken since.
+_FREE = (
+    "(attribute_not_exists(id) OR expiration < :claimed_s"
+    " OR (#status = :in_progress AND in_progress_expiration < :claimed_ms))"
+)
+_MINE = "claim = :claim"
+_NOT_MINE = "(attribute_not_exists(claim) OR claim <> :claim)"
+_SHA256 = re.compile("[0-9a-f]{64}")
+
+type _Attributes = Mapping[str, Mapping[str, Any]]
 
 
 class IdempotencyKey(NamedTuple):
-    """A caller's key. The two ways in never share one: a page must not be handed a Lambda's invoice.
+    """A caller's key. No two name spaces share one: a page must not be handed a Lambda's invoice.
 
     Args:
-        way_in: How the caller came.
+        name_space: ``http`` for the header of an HTTP request, ``direct`` for the order id of a direct one, and
+            ``direct-key`` for the key of a direct one: an order's id and another order's key may be the same text.
         value: The key as the caller chose it.
     """
 
-    way_in: Literal["http", "direct"]
+    name_space: Literal["http", "direct", "direct-key"]
     value: str
 
     @property
     def record_id(self) -> str:
         """The id of the key's record in the table: enough to find it by hand, and not the key itself."""
-        return f"{self.way_in}#{hashlib.sha256(json.dumps(self.value).encode()).hexdigest()}"
+        return f"{self.name_space}#{hashlib.sha256(json.dumps(self.value).encode()).hexdigest()}"
 
 
 class Delivery(NamedTuple):
@@ -63,41 +84,29 @@ class Delivery(NamedTuple):
     replayed: bool
 
 
-# A record keeps the reply as text: the library would turn a Decimal into a string.
-_AS_TEXT = CustomDictSerializer(
-    to_dict=lambda invoice: {"payload": encode_json_object(invoice.payload())},
-    from_dict=lambda record: Invoice.model_validate(parse_json_object(record["payload"])),
-)
+class _Claim(NamedTuple):
+    """One request's claim of a key.
 
-
-class _ClaimingStore(DynamoDBPersistenceLayer):
-    """The library's store, which knows its own claim again.
-
-    botocore sends a claim once more when the answer to it was lost. The library then finds the key taken, by itself,
-    and would tell the caller for the rest of the Lambda timeout that the request is running.
+    Args:
+        record_id: The key's record.
+        fingerprint: What the request asks for, as a SHA-256 in hexadecimal digits.
+        token: This claim and no other.
+        at_ms: When it was made, in milliseconds since 1970.
     """
 
-    def __init__(self, table_name: str, client: "DynamoDBClient") -> None:
-        super().__init__(table_name, boto3_client=client)
-        self._claim: str | None = None
-        # The stubs know only handlers that return nothing; this event takes new parameters.
-        client.meta.events.register("provide-client-params.dynamodb.PutItem", self._sign)  # type: ignore[arg-type]
+    record_id: str
+    fingerprint: str
+    token: str
+    at_ms: int
 
-    def _sign(self, params: dict[str, Any], **_: object) -> dict[str, Any] | None:
-        if self._claim is None:  # another user of the client: the circuit breaker
-            return None
-        return {**params, "Item": {**params["Item"], "claim": {"S": self._claim}}}
-
-    def _put_record(self, data_record: DataRecord) -> None:
-        self._claim = uuid.uuid4().hex
-        try:
-            super()._put_record(data_record)
-        except IdempotencyItemAlreadyExistsError as error:
-            answer = getattr(error.__cause__, "response", {})
-            if answer.get("Item", {}).get("claim", {}).get("S") != self._claim:
-                raise
-        finally:
-            self._claim = None
+    def values(self) -> dict[str, dict[str, str]]:
+        """Returns the values that ``_FREE``, ``_MINE`` and ``_NOT_MINE`` name."""
+        return {
+            ":claim": {"S": self.token},
+            ":claimed_s": {"N": str(self.at_ms // 1000)},
+            ":claimed_ms": {"N": str(self.at_ms)},
+            ":in_progress": {"S": "INPROGRESS"},
+        }
 
 
 class InvoiceRecords:
@@ -106,17 +115,13 @@ class InvoiceRecords:
     Args:
         table_name: A DynamoDB table with the string key ``id`` and ``expiration`` as its time to live.
         client: A DynamoDB client.
+        clock: Seconds since 1970, UTC.
     """
 
-    def __init__(self, table_name: str, client: "DynamoDBClient") -> None:
-        self._store = _ClaimingStore(table_name, client)
-        self._config = IdempotencyConfig(
-            event_key_jmespath="key",
-            payload_validation_jmespath="request",
-            raise_on_no_idempotency_key=True,
-            expires_after_seconds=KEY_LIFETIME_S,
-            hash_function="sha256",
-        )
+    def __init__(self, table_name: str, client: "DynamoDBClient", *, clock: Callable[[], float] = time.time) -> None:
+        self._table_name = table_name
+        self._client = client
+        self._clock = clock
 
     def deliver_once(
         self,
@@ -126,76 +131,189 @@ class InvoiceRecords:
         *,
         remaining_s: Callable[[], float],
     ) -> Delivery:
-        """Returns the invoice that the key stands for, created now or by an earlier request.
+        """Returns the invoice of the key, created now or by an earlier request.
 
         Args:
             key: The caller's key.
             request: What the caller asks for; the same key with another request is refused.
             create: Creates the invoice; called at most once.
-            remaining_s: Seconds until Lambda ends this invocation: so long the claim holds if nothing releases it.
+            remaining_s: Seconds until Lambda ends this invocation. A claim that nobody releases expires then.
 
         Raises:
             InvoiceInProgress: A request with this key is still running.
             IdempotencyKeyReused: The key was used with another request.
             ProviderUnavailable: The table was not reached before anything was created.
+            ServiceNotConfigured: The table is not there, or not for this function to write.
+            InternalError: The key's record is damaged.
             Exception: Whatever ``create`` raises; the key is free again then.
         """
-        # What happened to the invoice, whatever then happens to the record: with a store that fails after the call the
-        # library raises its own error in place of the result.
-        created: list[Invoice] = []
-        failed: list[Exception] = []
-
-        # The library hashes this argument by name, and the context must be known before the claim: it says when the
-        # claim expires.
-        def run(*, record: dict[str, Any]) -> Invoice:  # noqa: ARG001
-            try:
-                created.append(create())
-            except Exception as exception:
-                failed.append(exception)
-                raise
-            return created[0]
-
-        self._config.register_lambda_context(
-            SimpleNamespace(get_remaining_time_in_millis=lambda: int(remaining_s() * 1000))  # type: ignore[arg-type]
-        )
-        once = idempotent_function(
-            run,
-            data_keyword_argument="record",
-            persistence_store=self._store,
-            config=self._config,
-            output_serializer=_AS_TEXT,
-            key_prefix=key.way_in,
-        )
+        claim = _Claim(key.record_id, fingerprint(request), uuid.uuid4().hex, self._now_ms())
+        in_the_way = self._claim(claim, claim.at_ms + int(remaining_s() * 1000))
+        if in_the_way is not None:
+            invoice = _invoice_of(in_the_way, claim)
+            logger.info("invoice replayed", invoice_id=invoice.invoice_id)
+            metrics.add_metric(INVOICE_REPLAYED, "Count", 1)
+            return Delivery(invoice, replayed=True)
         try:
-            invoice: Invoice = once(record={"key": key.value, "request": _fingerprint(request)})
-        except IdempotencyValidationError:
-            raise IdempotencyKeyReused from None
-        except (IdempotencyAlreadyInProgressError, IdempotencyInconsistentStateError):
-            raise InvoiceInProgress from None
-        except IdempotencyPersistenceLayerError as error:
-            invoice = _in_spite_of(error, created, failed)
-        if created:
-            return Delivery(invoice, replayed=False)
-        logger.info("invoice replayed", invoice_id=invoice.invoice_id)
-        metrics.add_metric(INVOICE_REPLAYED, "Count", 1)
-        return Delivery(invoice, replayed=True)
+            invoice = create()
+        except Exception:
+            self._release(claim)
+            raise
+        self._complete(claim, invoice)
+        return Delivery(invoice, replayed=False)
+
+    def _claim(self, claim: _Claim, until_ms: int) -> _Attributes | None:
+        """Makes a free key one that is claimed; returns the record that is in the way, if there is one.
+
+        Condition: the key is free, and its last claim is not this one. A late copy would claim it again otherwise, for
+        a request that has ended.
+
+        Raises:
+            ProviderUnavailable: The table gave no answer.
+            ServiceNotConfigured: It gave one that will not change.
+        """
+        try:
+            self._client.put_item(
+                TableName=self._table_name,
+                Item={
+                    "id": {"S": claim.record_id},
+                    "status": {"S": "INPROGRESS"},
+                    "expiration": {"N": self._a_day_from_now()},
+                    "in_progress_expiration": {"N": str(until_ms)},
+                    "validation": {"S": claim.fingerprint},
+                    "claim": {"S": claim.token},
+                },
+                ConditionExpression=f"{_FREE} AND {_NOT_MINE}",
+                ExpressionAttributeNames={"#status": "status"},
+                ExpressionAttributeValues=claim.values(),
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            )
+        except (BotoCoreError, ClientError) as error:
+            code = _code(error)
+            if code == _CONDITION_FAILED:
+                record: _Attributes = getattr(error, "response", {}).get("Item", {})
+                # botocore sends a write again when its answer was lost: the record in the way may be this claim.
+                return None if record.get("claim") == {"S": claim.token} else record
+            if code in _LASTING_ERRORS:
+                raise ServiceNotConfigured(f"the table of keys answered {code}: see its name and the role") from None
+            if not isinstance(error, ConnectTimeoutError | EndpointConnectionError):
+                self._release(claim)  # it may be in the table all the same, or be on its way there
+            raise ProviderUnavailable(f"table not reached: {code}") from None
+        return None
+
+    def _complete(self, claim: _Claim, invoice: Invoice) -> None:
+        """Makes a claimed key one that is done. If that fails it is counted, and the invoice delivered all the same.
+
+        Condition: the claim is this one. Otherwise it ran out and another request has the key, and perhaps an invoice.
+        """
+        failure = self._update(
+            claim,
+            "SET #status = :completed, #data = :data, expiration = :expiration",
+            _MINE,
+            {
+                ":claim": {"S": claim.token},
+                ":completed": {"S": "COMPLETED"},
+                ":data": {"S": json.dumps({"payload": encode_json_object(invoice.payload())})},
+                ":expiration": {"N": self._a_day_from_now()},
+            },
+        )
+        if failure:
+            reason = "another request took the key" if failure == _CONDITION_FAILED else f"table not written: {failure}"
+            logger.error("idempotency record lost", invoice_id=invoice.invoice_id, reason=reason)
+            metrics.add_metric(RECORD_LOST, "Count", 1)
+
+    def _release(self, claim: _Claim) -> None:
+        """Makes a claimed key free by ending its claim now.
+
+        If that fails it is counted, and the caller still gets the failure that led here. Condition: the claim is this
+        one, or has not arrived yet. The record stays: it is what a late copy of the claim fails at.
+        """
+        failure = self._update(
+            claim,
+            "SET #status = :in_progress, in_progress_expiration = :now_ms, expiration = :expiration,"
+            " validation = :validation, claim = :claim REMOVE #data",
+            f"{_MINE} OR {_FREE}",
+            {
+                **claim.values(),
+                ":now_ms": {"N": str(self._now_ms())},
+                ":expiration": {"N": self._a_day_from_now()},
+                ":validation": {"S": claim.fingerprint},
+            },
+        )
+        if failure and failure != _CONDITION_FAILED:  # where that failed, the key is another request's by now
+            logger.warning("idempotency key not released", reason=f"table not written: {failure}")
+            metrics.add_metric(KEY_NOT_RELEASED, "Count", 1)
+
+    def _update(self, claim: _Claim, change: str, condition: str, values: _Attributes) -> str | None:
+        """Returns what went wrong, or ``None``. Whatever it is, it must not hide what became of the invoice."""
+        try:
+            self._client.update_item(
+                TableName=self._table_name,
+                Key={"id": {"S": claim.record_id}},
+                UpdateExpression=change,
+                ConditionExpression=condition,
+                ExpressionAttributeNames={"#data": "data", "#status": "status"},
+                ExpressionAttributeValues=values,
+            )
+        except Exception as error:
+            return _code(error)
+        return None
+
+    def _now_ms(self) -> int:
+        return int(self._clock() * 1000)
+
+    def _a_day_from_now(self) -> str:
+        return str(int(self._clock()) + KEY_LIFETIME_S)
 
 
-def _in_spite_of(error: Exception, created: list[Invoice], failed: list[Exception]) -> Invoice:
-    """Returns or raises what the provider call came to, although the table failed afterwards."""
-    reason = f"table not reached: {type(error.__cause__).__name__}"
-    if failed:
-        logger.warning("idempotency key not released", reason=reason)
-        metrics.add_metric(KEY_NOT_RELEASED, "Count", 1)
-        raise failed[0] from None
-    if not created:
-        raise ProviderUnavailable(reason) from None
-    logger.error("idempotency record lost", reason=reason)
-    metrics.add_metric(RECORD_LOST, "Count", 1)
-    return created[0]
+def fingerprint(request: InvoiceRequest) -> str:
+    """Returns what makes two requests one, as the SHA-256 in the record's ``validation``.
 
+    100, ``"100.00"`` and another order of fields are one request. The shop is always ours, sent or not.
 
-def _fingerprint(request: InvoiceRequest) -> dict[str, Any]:
-    # 100, "100.00" and another order of fields are one request. The shop is always ours, sent or not.
+    Args:
+        request: What the caller asks for.
+    """
     fields = request.model_dump(include=set(InvoiceRequest.model_fields) - {"shop_id"}, exclude_none=True)
-    return {name: f"{value.normalize():f}" if isinstance(value, Decimal) else value for name, value in fields.items()}
+    exact = {name: f"{value.normalize():f}" if isinstance(value, Decimal) else value for name, value in fields.items()}
+    return hashlib.sha256(json.dumps(exact, sort_keys=True).encode()).hexdigest()
+
+
+def _invoice_of(record: _Attributes, claim: _Claim) -> Invoice:
+    """Returns the invoice in a record that was in the way of a claim.
+
+    Raises:
+        InvoiceInProgress: The key is claimed.
+        IdempotencyKeyReused: The record is that of another request.
+        InternalError: The record is damaged. Nobody but its owner can help that key, so trying again must not look as
+            if it could.
+    """
+    match record:
+        case {"validation": {"S": known}, "expiration": {"N": _}} if _SHA256.fullmatch(known):
+            if known != claim.fingerprint:
+                raise IdempotencyKeyReused
+            match record:
+                case {"status": {"S": "INPROGRESS"}, "in_progress_expiration": {"N": until_ms}} if (
+                    float(until_ms) <= claim.at_ms + _LONGEST_CLAIM_MS
+                ):
+                    raise InvoiceInProgress
+                case {"status": {"S": "COMPLETED"}, "data": {"S": data}}:
+                    # What is wrong with it may quote it: only that it is wrong is logged.
+                    with contextlib.suppress(ValueError):
+                        return _invoice_in(data)
+    raise InternalError(f"the idempotency record {claim.record_id} is damaged: look for its invoice, then delete it")
+
+
+def _invoice_in(data: str) -> Invoice:
+    match parse_json_object(data):
+        case {"payload": str(payload)}:
+            invoice = Invoice.model_validate(parse_json_object(payload))
+            origin_of(invoice.pay_url)
+            return invoice
+    raise ValueError("no payload")
+
+
+def _code(error: Exception) -> str:
+    if isinstance(error, ClientError):
+        return str(error.response["Error"]["Code"])
+    return type(error).__name__

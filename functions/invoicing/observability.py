@@ -6,6 +6,7 @@ What is never logged: the API key, headers, e-mail addresses and bodies.
 import logging
 import os
 import warnings
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from aws_lambda_powertools.metrics.functions import is_metrics_disabled
 from invoicing.contract.personal_data import may_hold_email
 
 if TYPE_CHECKING:
+    from aws_lambda_powertools.metrics.base import SingleMetric
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
 NAMESPACE = "CryptoCloudInvoices"
@@ -31,8 +33,7 @@ TEST_INVOICE_CREATED = "TestInvoiceCreated"
 INVOICE_REPLAYED = "InvoiceReplayed"
 RECORD_LOST = "RecordLost"
 KEY_NOT_RELEASED = "KeyNotReleased"
-CIRCUIT_OPENED = "CircuitOpened"
-CIRCUIT_CLOSED = "CircuitClosed"
+IMPATIENT = "Impatient"  # each request that had only the short time for CryptoCloud
 PROVIDER_MOVED = "ProviderMoved"
 PROVIDER_LATENCY = "ProviderLatency"
 SECRET_REFRESH_FAILED = "SecretRefreshFailed"  # noqa: S105 - the name of a metric
@@ -64,7 +65,7 @@ def warn_of_switched_off_promises() -> None:
         )
     if _threshold() > logging.INFO:
         logger.critical(
-            "the log level hides lines below it: refused requests are not logged, and Lambda may drop metrics too"
+            "the log level hides lines below it: refused requests are not logged, and cold starts are not counted"
         )
 
 
@@ -85,10 +86,26 @@ def log_created(invoice_id: str, amount: Decimal, currency: str) -> None:
     metrics.add_metric(AMOUNT_ASKED + currency, MetricUnit.NoUnit, float(amount))
 
 
+def let_pass(record: "Metrics | SingleMetric") -> None:
+    """Gives a line of metrics the level that Lambda's own filter asks for, if it asks for more than INFO.
+
+    A line without a level and a time is INFO to that filter, so it would be dropped:
+    https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html
+
+    Args:
+        record: What is flushed as one line.
+    """
+    if _lambdas_threshold() > logging.INFO:
+        record.add_metadata("level", os.environ["AWS_LAMBDA_LOG_LEVEL"])
+        record.add_metadata("timestamp", datetime.now(UTC).isoformat(timespec="milliseconds"))
+
+
 def _threshold() -> int:
-    # Lambda's own filter drops lines too: https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html
-    lambdas = logging.getLevelNamesMapping().get(os.environ.get("AWS_LAMBDA_LOG_LEVEL", ""), logging.NOTSET)
-    return max(logger.log_level, lambdas)
+    return max(logger.log_level, _lambdas_threshold())
+
+
+def _lambdas_threshold() -> int:
+    return logging.getLevelNamesMapping().get(os.environ.get("AWS_LAMBDA_LOG_LEVEL", ""), logging.NOTSET)
 
 
 def order_in_log(order_id: object) -> str | None:
@@ -114,8 +131,7 @@ def count_for_version(name: str, context: "LambdaContext", *, started_s: float) 
             https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html
     """
     dimensions = {"function": context.function_name, "version": context.function_version}
-    if metrics.service:
-        dimensions["service"] = metrics.service
     # A record of its own: in the invocation's one, the version would be a dimension of every metric.
     with single_metric(name, MetricUnit.Count, 1, namespace=NAMESPACE, default_dimensions=dimensions) as metric:
         metric.set_timestamp(int(started_s * 1000))
+        let_pass(metric)

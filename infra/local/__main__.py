@@ -8,7 +8,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from infra.local.demo import DemoFailed, show
+from infra.local.demo import DemoFailed, show, show_v2
 from infra.local.stack import Endpoints, LocalStack, Options, PortTaken
 
 _LOG = Path(".aws-sam") / "local.log"
@@ -44,6 +44,8 @@ def _parser() -> argparse.ArgumentParser:
 def _demo(_: argparse.Namespace) -> int:
     with _LOG.open("w") as log, LocalStack(log, Options()) as stack:
         show(stack.endpoints)
+    with _LOG.open("a") as log, LocalStack(log, Options(sandboxes=1, parameters={"ProviderApi": "v2"})) as stack:
+        show_v2(stack.endpoints)
     return 0
 
 

@@ -1,17 +1,16 @@
 """Secrets Manager and DynamoDB on one machine: moto's server, and a gate before each that counts and can fail."""
 
+import random
 import subprocess
 import tempfile
 import threading
 from collections import Counter
-from collections.abc import Mapping
-from http.server import BaseHTTPRequestHandler
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import urllib3
 
-from infra.local.loopback import LoopbackServer
+from infra.local.loopback import LoopbackServer, QuietHandler
 
 _PYTHON = Path(__file__).resolve().parents[2] / ".venv-local" / "bin" / "python"
 # A minute: moto imports much, and the machine may be busy.
@@ -70,6 +69,10 @@ class Gate:
         self._one_at_a_time = threading.Lock()
         self._calls: Counter[str] = Counter()
         self._errors: dict[str, list[str]] = {}
+        self._held: list[tuple[str, Mapping[str, str], bytes]] = []
+        self._dice: random.Random | None = None
+        self._share, self._late_s = 0.0, 0.0
+        self._late: list[threading.Timer] = []
         self.server = LoopbackServer(port, _GateHandler, self)
 
     def fail(self, operation: str, error: str = "ThrottlingException", times: int = 1) -> None:
@@ -77,17 +80,41 @@ class Gate:
 
         Args:
             operation: The operation's name.
-            error: The error that it answers with; ``lost`` does what was asked for and answers nothing.
+            error: The error that it answers with, or what becomes of the request: ``dropped`` (it does not arrive),
+                ``lost`` (it arrives, its answer does not), ``held`` (it arrives at ``let_go``, and is not answered) or
+                ``repeated`` (it is answered, and arrives once more at ``let_go``).
             times: How many requests.
         """
         with self._lock:
             self._errors.setdefault(operation, []).extend([error] * times)
 
+    def let_go(self) -> None:
+        """Lets the requests arrive that are held, the oldest first. Nobody hears the answers."""
+        with self._lock:
+            held, self._held = self._held, []
+        for request in held:
+            self._pass_on(*request)
+
+    def disturb(self, share: float, late_s: float, seed: int) -> None:
+        """From now on lets requests at random be dropped, lost, late, or repeated late.
+
+        Args:
+            share: How many of the requests, from 0 to 1; 0 ends it, and waits until all that is late has arrived.
+            late_s: The longest that a request is late, in seconds.
+            seed: Of the dice. With requests at the same time it does not decide all: their order is that of arrival.
+        """
+        with self._lock:
+            self._dice, self._share, self._late_s = random.Random(seed), share, late_s
+            late, self._late = self._late, []
+        for timer in late if share == 0 else ():
+            timer.join()
+
     def forget(self) -> None:
-        """Forgets counts and errors, not what the service holds."""
+        """Forgets counts, errors and what is held, not what the service holds."""
         with self._lock:
             self._calls.clear()
             self._errors.clear()
+            self._held.clear()
 
     def report(self) -> Mapping[str, int]:
         """Returns how often each operation was asked for."""
@@ -95,35 +122,67 @@ class Gate:
             return dict(self._calls)
 
     def _answer(self, path: str, headers: Mapping[str, str], body: bytes) -> tuple[int, bytes] | None:
+        request = path, headers, body
         operation = headers.get("X-Amz-Target", "").rpartition(".")[2]
         with self._lock:
             self._calls[operation] += 1
             errors = self._errors.get(operation)
-            error = errors.pop(0) if errors else None
-        if error and error != "lost":
-            return 400, f'{{"__type": "{error}", "message": "told to"}}'.encode()
+            fate, late_s = (errors.pop(0), None) if errors else self._throw()
+        match fate:
+            case "":
+                return self._pass_on(*request)
+            case "dropped":
+                return None
+            case "lost":
+                self._pass_on(*request)
+                return None
+            case "held":
+                self._hold(request, late_s)
+                return None
+            case "repeated":
+                answer = self._pass_on(*request)
+                self._hold(request, late_s)
+                return answer
+            case "slow":
+                answers: list[tuple[int, bytes]] = []
+                self._later(late_s or 0, lambda: answers.append(self._pass_on(*request))).join()
+                return answers[0]
+            case error:
+                return 400, f'{{"__type": "{error}", "message": "told to"}}'.encode()
+
+    def _throw(self) -> tuple[str, float | None]:
+        if self._dice is None or self._dice.random() >= self._share:
+            return "", None
+        return self._dice.choice(["dropped", "lost", "held", "repeated", "slow"]), self._dice.uniform(0, self._late_s)
+
+    def _hold(self, request: tuple[str, Mapping[str, str], bytes], late_s: float | None) -> None:
+        if late_s is not None:
+            self._later(late_s, lambda: self._pass_on(*request))
+            return
+        with self._lock:
+            self._held.append(request)
+
+    def _later(self, late_s: float, arrive: Callable[[], object]) -> threading.Timer:
+        timer = threading.Timer(late_s, arrive)
+        timer.daemon = True
+        with self._lock:
+            self._late.append(timer)
+            timer.start()
+        return timer
+
+    def _pass_on(self, path: str, headers: Mapping[str, str], body: bytes) -> tuple[int, bytes]:
         with self._one_at_a_time:
             response = self._http.request("POST", self._upstream + path, body=body, headers=headers, retries=False)
-        return None if error else (response.status, response.data)
+        return response.status, response.data
 
 
-class _GateHandler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-
-    def log_message(self, *_: Any) -> None:
-        """Says nothing."""
-
+class _GateHandler(QuietHandler):
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        body = self.read_body()
         gate: Gate = self.server.owner
         reply = gate._answer(self.path, dict(self.headers), body)
         if reply is None:
             self.close_connection = True
             return
-        status, answer = reply
-        self.send_response(status)
-        self.send_header("Content-Type", "application/x-amz-json-1.0")
-        self.send_header("Content-Length", str(len(answer)))
-        self.end_headers()
-        self.wfile.write(answer)
+        status, content = reply
+        self.answer(status, content, Content_Type="application/x-amz-json-1.0")

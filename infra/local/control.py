@@ -7,8 +7,10 @@ to any unknown path answers with the list of all orders. The members of the JSON
 
 import json
 from collections.abc import Callable, Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from typing import Any
+
+from infra.local.loopback import QuietHandler
 
 
 class ControlServer(ThreadingHTTPServer):
@@ -33,12 +35,8 @@ class ControlServer(ThreadingHTTPServer):
         self.orders = orders
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class _Handler(QuietHandler):
     server: ControlServer
-
-    def log_message(self, *_: Any) -> None:
-        """Says nothing."""
 
     def do_GET(self) -> None:
         if question := self.server.questions.get(self.path):
@@ -47,7 +45,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._reply(404, {"error": f"GET one of {', '.join(sorted(self.server.questions))}"})
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0))) or b"{}"
+        body = self.read_body() or b"{}"
         order = self.server.orders.get(self.path)
         if order is None:
             self._reply(404, {"error": f"POST to one of {', '.join(sorted(self.server.orders))}"})
@@ -60,12 +58,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._reply(200, {})
 
     def _reply(self, status: int, payload: Mapping[str, Any]) -> None:
-        body = json.dumps(payload).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+        self.answer(status, json.dumps(payload).encode(), Content_Type="application/json")
 
 
 def _members(body: bytes) -> dict[str, Any]:

@@ -1,4 +1,6 @@
-"""The main job, shown: an invoice over HTTP, one by direct invocation, one for two clicks, a bad request refused."""
+"""The main job, shown in both versions of the provider's API: an invoice over HTTP, one by direct invocation, one for
+two clicks, a bad request refused.
+"""
 
 import json
 from typing import Any
@@ -14,10 +16,10 @@ class DemoFailed(Exception):
 
 
 def show(endpoints: Endpoints) -> None:
-    """Prints each request and reply.
+    """Prints each request and reply of a stack that speaks v1.
 
     Args:
-        endpoints: A running stack.
+        endpoints: The running stack.
 
     Raises:
         DemoFailed: A reply was not the promised one.
@@ -46,7 +48,24 @@ def show(endpoints: Endpoints) -> None:
 
     seen = urllib3.request("GET", f"{endpoints.control_url}/provider").json()
     _promise(len(seen["calls"]) == len(seen["invoices"]) == 3, "three invoices at the provider, and no call besides")
-    print("\nAll went as promised: 3 invoices at the provider, 1 bad request refused.")
+    print("\nAll went as promised: 3 invoices at the provider, 1 bad request refused. Next: make run")
+
+
+def show_v2(endpoints: Endpoints) -> None:
+    """Prints the same request and what becomes of it with ``ProviderApi=v2``.
+
+    Args:
+        endpoints: A running stack that speaks v2.
+
+    Raises:
+        DemoFailed: A reply was not the promised one.
+    """
+    print("\n5. With ProviderApi=v2 callers notice nothing: CryptoCloud is asked in other words, in 25 currencies\n")
+    status, invoice = _post(endpoints, {"amount": 100.0, "currency": "KZT", "order_id": "A-1002"})
+    _promise(status == 200 and _is_invoice(invoice, endpoints, currency=None), "the invoice of v2")
+    [call] = urllib3.request("GET", f"{endpoints.control_url}/provider").json()["calls"]
+    print(f"\n   CryptoCloud got, at {endpoints.provider_url}/v2/invoice/create\n{_indented(json.loads(call['body']))}")
+    print("\nAll went as promised in v2 too: 1 invoice at the provider.")
 
 
 def _post(
@@ -61,9 +80,10 @@ def _post(
     return response.status, reply
 
 
-def _is_invoice(payload: dict[str, Any], endpoints: Endpoints) -> bool:
+def _is_invoice(payload: dict[str, Any], endpoints: Endpoints, *, currency: str | None = "BTC") -> bool:
     link = f"{endpoints.provider_url}/pay/{payload.get('invoice_id')}"
-    return payload.get("status") == "success" and payload.get("pay_url") == link and payload.get("currency") == "BTC"
+    promised = {"status": "success", "pay_url": link, "currency": currency}
+    return all(payload.get(name) == value for name, value in promised.items())
 
 
 def _promise(kept: bool, what: str) -> None:

@@ -38,11 +38,10 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from html import escape
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from infra.local.loopback import LoopbackServer
+from infra.local.loopback import LoopbackServer, QuietHandler
 from infra.local.provider_dialects import STATUSES, V1, V2, Answer, Dialect, Shop
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
@@ -90,7 +89,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request to create, as it arrived: ``body`` is the exact text, ``authorization`` the header."""
+    """One request, as it arrived: ``body`` is the exact text, ``authorization`` the header."""
 
     authorization: str | None
     body: str
@@ -101,6 +100,7 @@ class Seen:
     """What the sandbox has seen, and what it is told to do."""
 
     calls: list[Call] = field(default_factory=list)
+    asked: list[Call] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
 
 
@@ -160,18 +160,20 @@ class Sandbox:
             self._shop.invoices = {}
 
     def report(self) -> dict[str, Any]:
-        """Returns the calls to create, oldest first, the invoices by id, and how many faults are left."""
+        """Returns the calls to create and all others (``asked``), oldest first, the invoices by id, and how many faults
+        are left.
+        """
         with self._lock:
             return {
                 "calls": [asdict(call) for call in self._seen.calls],
+                "asked": [asdict(call) for call in self._seen.asked],
                 "invoices": {invoice_id: dict(invoice) for invoice_id, invoice in self._shop.invoices.items()},
                 "faults_left": len(self._seen.faults),
             }
 
     def _take_fault(self, call: str, arrived: Call) -> Fault | None:
         with self._lock:
-            if call == "create":
-                self._seen.calls.append(arrived)
+            (self._seen.calls if call == "create" else self._seen.asked).append(arrived)
             fault = next((fault for fault in self._seen.faults if fault.call == call), None)
             if fault:
                 self._seen.faults.remove(fault)
@@ -188,19 +190,13 @@ class Sandbox:
             return self._shop.find(invoice_id)
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-
+class _Handler(QuietHandler):
     @property
     def sandbox(self) -> Sandbox:
         return self.server.owner
 
-    def log_message(self, *_: Any) -> None:
-        """Says nothing: ``Sandbox.report`` has it all."""
-
     def do_POST(self) -> None:
-        text = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode(errors="replace")
+        text = self.read_body().decode(errors="replace")
         dialect, call = self.sandbox._routes.get(("POST", urlsplit(self.path).path), (None, ""))
         if dialect is None:
             self._reply(404, {"message": "Not Found"})

@@ -1,13 +1,13 @@
-"""The demo shop: ``examples/static-site`` as a static host serves it, from an origin of its own."""
+"""The demo shop: ``examples/static-site`` with the button, as a static host serves it, from an origin of its own."""
 
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
-from infra.local.loopback import LoopbackServer
+from infra.local.loopback import LoopbackServer, QuietHandler
 
-_FOLDER = Path(__file__).resolve().parents[2] / "examples" / "static-site"
+_ROOT = Path(__file__).resolve().parents[2]
+_SITE = _ROOT / "examples" / "static-site"
+_BUTTON = _ROOT / "button" / "crypto-pay.js"
 _CONTENT_TYPES = {
     ".css": "text/css; charset=utf-8",
     ".html": "text/html; charset=utf-8",
@@ -19,7 +19,7 @@ _COMMITTED_API, _COMMITTED_PAY = "http://127.0.0.1:3000", "http://127.0.0.1:3002
 
 
 class Shop:
-    """The folder over HTTP, with the page pointed at this stack and a strict Content-Security-Policy as a header.
+    """The folder and the button over HTTP, pointed at this stack, with a strict Content-Security-Policy as a header.
 
     Args:
         port: 0 takes a free one.
@@ -42,13 +42,14 @@ class Shop:
         self.server = LoopbackServer(port, _Handler, self)
 
     def read(self, path: str) -> tuple[str, bytes] | None:
-        """Returns content type and content of a file of the folder, read anew each time, or nothing.
+        """Returns content type and content of a file, read anew each time, or nothing.
 
         Args:
             path: The path of a URL; ``/`` is the page.
         """
         name = path.removeprefix("/") or "index.html"
-        file = next((file for file in _FOLDER.iterdir() if file.name == name and file.suffix in _CONTENT_TYPES), None)
+        files = (_BUTTON, *_SITE.iterdir())
+        file = next((file for file in files if file.name == name and file.suffix in _CONTENT_TYPES), None)
         if file is None:
             return None
         content = file.read_bytes()
@@ -58,17 +59,11 @@ class Shop:
         return _CONTENT_TYPES[file.suffix], content
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-
-    def log_message(self, *_: Any) -> None:
-        """Says nothing."""
-
+class _Handler(QuietHandler):
     def do_GET(self) -> None:
         shop: Shop = self.server.owner
         found = shop.read(urlsplit(self.path).path)
-        content_type, content = found or ("text/plain; charset=utf-8", b"No such file in examples/static-site.")
+        content_type, content = found or ("text/plain; charset=utf-8", b"No such file in the demo shop.")
         self.send_response(200 if found else 404)
         headers = {"Content-Type": content_type, "Content-Length": str(len(content)), **shop.headers}
         for name, value in headers.items():

@@ -110,7 +110,7 @@ def blocks(figures: dict[Contestant, Figures], calls: dict[Contestant, tuple[str
     ratios = [
         ("start-up, (a) to (c)", f"{ratio(start[OURS], start[BARE]):.2f}", "at most 0.55"),
         ("start-up, (a) to (b)", f"{ratio(start[OURS], start[PLAIN]):.2f}", "at most 0.40"),
-        ("warm request without a key, p50, (a) to (c)", f"{ratio(warm[OURS], warm[BARE]):.2f}", "at most 1.30"),
+        ("warm request without a key, p50, (a) to (c)", f"{ratio(warm[OURS], warm[BARE]):.2f}", "budget 2.00"),
         ("warm request without a key, p50, (d) to (a)", f"{ratio(warm[TUTORIAL], warm[OURS]):.1f}", "at least 8"),
     ]
     counts = [(f"({contestant.letter})", *of) for contestant, of in calls.items()]

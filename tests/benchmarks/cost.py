@@ -10,7 +10,6 @@ HTTP_API_REQUEST = 1.00e-6
 LAMBDA_REQUEST = 0.20e-6
 LAMBDA_ARM64_GB_S = 13.3334e-6
 TABLE_WRITE_UNIT = 0.625e-6
-TABLE_READ_UNIT = 0.125e-6
 SECRET_MONTH = 0.40
 SECRET_CALL = 0.05 / 10_000
 
@@ -20,7 +19,7 @@ MEMORY_MB = (512, 1024, 1769)
 # At this size a function has the equivalent of one processor, and less in proportion:
 # https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html
 ONE_PROCESSOR_MB = 1769
-# One write claims a key and one completes it; a sandbox reads the secret every 300 s and the circuit's state every 5 s.
+# One write claims a key and one completes it; a sandbox reads the secret every 300 s.
 WRITES_WITH_KEY = 2
 
 
@@ -33,13 +32,13 @@ def invoices_cost(memory_mb: int, request_s: float, *, with_key: bool) -> Mappin
         with_key: Whether each has an idempotency key.
     """
     busy_s = PROVIDER_S + request_s * ONE_PROCESSOR_MB / min(memory_mb, ONE_PROCESSOR_MB)
-    # One sandbox that is never idle reads most often for each invoice: so many invoices it creates in 300 s and in 5 s.
-    secret_calls, state_reads = busy_s / 300, busy_s / 5
+    # One sandbox that is never idle reads most often for each invoice: so many invoices it creates in 300 s.
+    secret_calls = busy_s / 300
     million = 1_000_000
     return {
         "HTTP API": million * HTTP_API_REQUEST,
         "Lambda": million * (LAMBDA_REQUEST + busy_s * memory_mb / 1024 * LAMBDA_ARM64_GB_S),
-        "table": million * (WRITES_WITH_KEY * with_key * TABLE_WRITE_UNIT + state_reads * TABLE_READ_UNIT),
+        "table": million * WRITES_WITH_KEY * with_key * TABLE_WRITE_UNIT,
         "secret": SECRET_MONTH + million * secret_calls * SECRET_CALL,
     }
 

@@ -1,6 +1,7 @@
 """A buyer in real Chromium at the demo shop, which the local stack serves under a strict Content-Security-Policy."""
 
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,10 +9,12 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, Request, expect, sync_playwright
 
-from tests.support import ROOT
-from tests.support.stack import NO_CIRCUIT, Stack
+from tests.browser import engines
+from tests.browser.engine_shop import ENGINES, Shop
+from tests.browser.engines import CHROMIUM, Tab
+from tests.browser.site import Site
+from tests.support.stack import Stack
 
-CHROMIUM = ROOT / ".chromium" / "chromium"
 PROVIDER_TIMEOUT_S = 6
 # Generous: a loaded machine is slow, and nothing waits so long unless it is broken.
 PATIENCE_S = 20
@@ -126,7 +129,7 @@ class Visit:
 def browser() -> Iterator[Browser]:
     """One Chromium for all tests here; it ends with them, for its event loop is in the way of others."""
     if not CHROMIUM.exists():
-        pytest.fail("The browser tests need Chromium: `make test` installs it, `make .chromium/chromium` alone too.")
+        pytest.fail("The browser tests need browsers: `make test` installs them, `make .browsers/ready` alone too.")
     with sync_playwright() as playwright:
         arguments = ["--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-component-update"]
         # Playwright turns off what makes the back button bring back a page as it was.
@@ -139,7 +142,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="package")
 def shop_stack(start_lasting_stack: Callable[..., Stack]) -> Stack:
     """The stack behind the shop."""
-    return start_lasting_stack(parameters={"ProviderTimeout": str(PROVIDER_TIMEOUT_S)}, environment=NO_CIRCUIT)
+    return start_lasting_stack(parameters={"ProviderTimeout": str(PROVIDER_TIMEOUT_S)})
 
 
 @pytest.fixture
@@ -169,3 +172,41 @@ def visit(stack: Stack, context: BrowserContext) -> Iterator[Visit]:
     visit.page.goto(stack.endpoints["shop_url"])
     yield visit
     assert failures == []
+
+
+@pytest.fixture(scope="module")
+def open_stack(start_lasting_stack: Callable[..., Stack]) -> Stack:
+    """A stack that lets every site in, as a sandboxed frame needs: its origin is ``null``."""
+    return start_lasting_stack(parameters={"AllowedOrigins": "*"})
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def engine(
+    request: pytest.FixtureRequest, browser: Browser, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[str, Tab]]:
+    """One engine after the other, each started once."""
+    start = {
+        "Chromium": lambda: engines.chromium(browser),
+        "Firefox": lambda: engines.firefox(tmp_path_factory.mktemp("firefox")),
+        "WebKit": engines.webkit,
+    }
+    with start[request.param]() as tab:
+        yield request.param, tab
+
+
+@pytest.fixture
+def shop(engine: tuple[str, Tab], open_stack: Stack) -> Iterator[Shop]:
+    """A site of its own in a tab; other tabs are closed at the end."""
+    open_stack.tell("/provider/forget")
+    urls = open_stack.endpoints
+    site = Site(invoice_url=urls["invoice_url"], pay_origin=urls["provider_url"], order=uuid.uuid4().hex)
+    shop = Shop(engine[1], site, open_stack)
+    yield shop
+    for tab in shop.tab.tabs():
+        if tab != shop.first:
+            shop.tab.switch(tab)
+            shop.tab.close()
+    shop.tab.switch(shop.first)
+    shop.tab.leave_frame()
+    shop.tab.open("about:blank")
+    site.server.stop()

@@ -1,27 +1,52 @@
-"""Pictures the demo shop for the README: ``make screenshot``."""
+"""Pictures the demo shop: ``make screenshot`` for the README; with a folder as argument, every width and scheme."""
 
 import json
 import subprocess
+import sys
+from pathlib import Path
 
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Browser, sync_playwright
 
-from tests.browser.conftest import CHROMIUM
-from tests.integration.conftest import ROOT
+from tests.browser.engines import CHROMIUM
+from tests.support import ROOT
 
 PICTURE = ROOT / "docs" / "demo-shop.png"
+SIZES = {390: 844, 768: 1024, 1440: 900}
+
+
+def picture_all(browser: Browser, shop_url: str, folder: Path) -> None:
+    """Writes the shop and the configurator at each width, light and dark, and the shop after a failure."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for width, height in SIZES.items():
+        for scheme in ("light", "dark"):
+            page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
+            page.goto(f"{shop_url}configure.html")
+            page.screenshot(path=folder / f"configure-{width}-{scheme}.png", full_page=True)
+            page.goto(shop_url)
+            page.screenshot(path=folder / f"shop-{width}-{scheme}.png", full_page=True)
+            page.evaluate("document.querySelector('crypto-pay').amount = '0'")
+            button = page.locator("crypto-pay").get_by_role("button")
+            button.click()
+            page.locator("crypto-pay .error").wait_for()
+            button.focus()
+            page.screenshot(path=folder / f"failed-{width}-{scheme}.png", full_page=True)
+            page.close()
 
 
 def main() -> None:
-    """Starts the local stack and writes the picture."""
+    """Starts the local stack and writes the picture, or all of them."""
     command = [ROOT / ".venv-local" / "bin" / "python", "-m", "infra.local", "serve"]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as stack:
         shop_url = json.loads(stack.stdout.readline())["shop_url"]
         with sync_playwright() as playwright, playwright.chromium.launch(executable_path=CHROMIUM) as browser:
-            page = browser.new_page(viewport={"width": 1120, "height": 740}, color_scheme="light")
-            page.goto(shop_url)
-            page.screenshot(path=PICTURE)
+            if len(sys.argv) > 1:
+                picture_all(browser, shop_url, Path(sys.argv[1]))
+            else:
+                page = browser.new_page(viewport={"width": 1120, "height": 740}, color_scheme="light")
+                page.goto(shop_url)
+                page.screenshot(path=PICTURE)
+                print(f"{PICTURE.relative_to(ROOT)}: {PICTURE.stat().st_size // 1024} KiB")
         stack.stdin.close()
-    print(f"{PICTURE.relative_to(ROOT)}: {PICTURE.stat().st_size // 1024} KiB")
 
 
 if __name__ == "__main__":

@@ -4,13 +4,19 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.support.stack import NO_CIRCUIT, PROVIDER_TIMEOUT_S, Stack
+from tests.support.stack import PROVIDER_TIMEOUT_S, Stack
+
+# The widest bounds that the template accepts: those that the file states.
+_PARAMETERS = {"MinAmount": "0.01", "MaxAmount": "999999999.99", "ProviderTimeout": str(PROVIDER_TIMEOUT_S)}
 
 
 @pytest.fixture(scope="session")
 def stack(start_lasting_stack: Callable[..., Stack]) -> Stack:
-    """A stack with the widest bounds that the template accepts: those that the file states."""
-    widest = {"MinAmount": "0.01", "MaxAmount": "999999999.99"}
-    return start_lasting_stack(
-        parameters={**widest, "ProviderTimeout": str(PROVIDER_TIMEOUT_S)}, environment=NO_CIRCUIT
-    )
+    """A stack with the widest bounds."""
+    return start_lasting_stack(parameters=_PARAMETERS)
+
+
+@pytest.fixture(scope="session")
+def v2_stack(start_lasting_stack: Callable[..., Stack]) -> Stack:
+    """The same, which speaks version 2 of the provider's API."""
+    return start_lasting_stack(parameters={**_PARAMETERS, "ProviderApi": "v2"})

@@ -10,24 +10,30 @@ import yaml
 
 FILE = Path(__file__).parents[2] / "docs" / "openapi.yaml"
 DOCUMENT: dict[str, Any] = yaml.safe_load(FILE.read_text())
-[(PATH, OPERATIONS)] = DOCUMENT["paths"].items()
-CREATE = OPERATIONS["post"]
+PATH = "/v1/invoice/create"
+CREATE: dict[str, Any] = DOCUMENT["paths"][PATH]["post"]
 
 
-def assert_documented(status: int, headers: Mapping[str, str], body: object) -> None:
-    """Fails unless the file promises this reply to the one operation.
+def assert_documented(
+    status: int, headers: Mapping[str, str], body: object, *, method: str = "POST", path: str = PATH
+) -> None:
+    """Fails unless the file promises this reply to an operation.
 
     Args:
         status: The HTTP status.
         headers: The reply's headers, by names in any case.
         body: The parsed JSON.
+        method: That of the operation.
+        path: That of the operation, as the file has it.
     """
-    assert str(status) in CREATE["responses"], f"{status} is not in {FILE.name}"
-    response = CREATE["responses"][str(status)]
+    operation = DOCUMENT["paths"].get(path, {}).get(method.lower())
+    assert operation, f"{method} {path} is not in {FILE.name}"
+    assert str(status) in operation["responses"], f"{status} is not in {FILE.name} for {method} {path}"
+    response = operation["responses"][str(status)]
     received = {name.lower(): value for name, value in headers.items()}
     media_type = received["content-type"]
     assert media_type in response["content"], f"{media_type} is not in {FILE.name} for {status}"
-    _body_validator(status, media_type).validate(body)
+    _body_validator(path, method.lower(), status, media_type).validate(body)
     for name, header in response.get("headers", {}).items():
         value = received.get(name.lower())
         if value is None:
@@ -38,6 +44,6 @@ def assert_documented(status: int, headers: Mapping[str, str], body: object) -> 
 
 
 @functools.cache
-def _body_validator(status: int, media_type: str) -> jsonschema_rs.Draft202012Validator:
-    schema = CREATE["responses"][str(status)]["content"][media_type]["schema"]
+def _body_validator(path: str, method: str, status: int, media_type: str) -> jsonschema_rs.Draft202012Validator:
+    schema = DOCUMENT["paths"][path][method]["responses"][str(status)]["content"][media_type]["schema"]
     return jsonschema_rs.Draft202012Validator({**schema, "components": DOCUMENT["components"]}, validate_formats=True)

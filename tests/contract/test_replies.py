@@ -48,3 +48,9 @@ def test_a_reply_that_the_file_does_not_promise_is_found(status, headers, body) 
     assert_documented(200, HEADERS, INVOICE)
     with pytest.raises((AssertionError, ValueError)):
         assert_documented(status, headers, body)
+
+
+def test_a_reply_of_an_operation_that_the_file_does_not_have_is_found() -> None:
+    for where in ({"path": "/v1/invoice/cancel"}, {"method": "DELETE"}):
+        with pytest.raises(AssertionError, match=r"is not in openapi\.yaml"):
+            assert_documented(200, HEADERS, INVOICE, **where)

@@ -5,7 +5,7 @@ check here.
 """
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -15,11 +15,16 @@ from schemathesis import Case, GenerationMode
 
 from invoicing.contract.idempotency_key import parse_idempotency_key
 from invoicing.keys import IdempotencyKey
+from invoicing.provider.v1 import V1
+from invoicing.provider.v2 import v2
 from tests.contract.replies import DOCUMENT, PATH, assert_documented
-from tests.integration.conftest import SHOP_ID, Stack
+from tests.support.account import SHOP_ID
+from tests.support.stack import Stack
 
 # For each kind of data, besides those of the examples and of the coverage phase. The same ones on every run.
 CASES = 1_000
+# Before the provider is called both versions of its API are one program.
+CASES_IN_V2 = 100
 BOUNDED = settings(
     max_examples=CASES,
     derandomize=True,
@@ -37,16 +42,22 @@ def api(document: dict[str, Any], mode: GenerationMode) -> Any:
     schema.config.phases.coverage.unexpected_methods = set()
     # The file's examples are valid data.
     schema.config.phases.examples.enabled = mode is GenerationMode.POSITIVE
-    return schema
+    # Whatever else the file has, these tests are about one operation.
+    return schema.include(path=PATH)
 
 
-def as_this_stack_takes_it(document: dict[str, Any]) -> dict[str, Any]:
+def as_this_stack_takes_it(document: dict[str, Any], currencies: Sequence[str]) -> dict[str, Any]:
     """Returns the document with what a caller reads in its descriptions and JSON Schema cannot say, said for the test.
 
     Only for valid data: what is invalid by these rules alone may be valid all the same.
+
+    Args:
+        document: The contract.
+        currencies: Those of the version of the provider's API that the stack speaks.
     """
     document = copy.deepcopy(document)
     fields = document["components"]["schemas"]["InvoiceRequest"]["properties"]
+    fields["currency"]["anyOf"][0]["enum"] = list(currencies)
     # "The shop of the deployment": this one's.
     fields["shop_id"]["anyOf"][0]["const"] = SHOP_ID
     # "At most 2 decimals". Not in the file: see Amount in requests.py.
@@ -60,7 +71,8 @@ def as_this_stack_takes_it(document: dict[str, Any]) -> dict[str, Any]:
     return document
 
 
-VALID = api(as_this_stack_takes_it(DOCUMENT), GenerationMode.POSITIVE)
+VALID = api(as_this_stack_takes_it(DOCUMENT, V1.currencies), GenerationMode.POSITIVE)
+VALID_IN_V2 = api(as_this_stack_takes_it(DOCUMENT, v2().currencies), GenerationMode.POSITIVE)
 INVALID = api(DOCUMENT, GenerationMode.NEGATIVE)
 
 
@@ -72,11 +84,10 @@ def counts(request: pytest.FixtureRequest, record_property: Callable[[str, objec
     failed_before = request.session.testsfailed
     yield counts
     if request.session.testsfailed == failed_before:  # a test that failed has stopped early
-        assert sum(counts.values()) >= CASES
+        assert sum(counts.values()) >= (CASES_IN_V2 if "v2_stack" in request.fixturenames else CASES)
 
 
-@pytest.fixture(scope="module")
-def forget_key(stack: Stack) -> Callable[[str], None]:
+def forget_key_of(stack: Stack) -> Callable[[str], None]:
     """Forgets an idempotency key of an earlier case: a second body under it would rightly be refused."""
     table = stack.table
     used: set[str] = set()
@@ -90,9 +101,29 @@ def forget_key(stack: Stack) -> Callable[[str], None]:
     return forget
 
 
+@pytest.fixture(scope="module")
+def forget_key(stack: Stack) -> Callable[[str], None]:
+    return forget_key_of(stack)
+
+
+@pytest.fixture(scope="module")
+def forget_key_in_v2(v2_stack: Stack) -> Callable[[str], None]:
+    return forget_key_of(v2_stack)
+
+
 @VALID.parametrize()
 @BOUNDED
 def test_what_the_file_calls_valid_creates_an_invoice(case: Case, stack, counts, forget_key) -> None:
+    assert_created(case, stack, counts, forget_key)
+
+
+@VALID_IN_V2.parametrize()
+@settings(BOUNDED, max_examples=CASES_IN_V2)
+def test_what_the_file_calls_valid_creates_an_invoice_in_v2(case: Case, v2_stack, counts, forget_key_in_v2) -> None:
+    assert_created(case, v2_stack, counts, forget_key_in_v2)
+
+
+def assert_created(case: Case, stack: Stack, counts: dict[int, int], forget_key: Callable[[str], None]) -> None:
     if key := case.headers.get("Idempotency-Key"):
         forget_key(key)
     response = case.call_and_validate(base_url=stack.endpoints["invoice_url"].removesuffix(PATH))
@@ -103,6 +134,16 @@ def test_what_the_file_calls_valid_creates_an_invoice(case: Case, stack, counts,
 @INVALID.parametrize()
 @BOUNDED
 def test_what_the_file_calls_invalid_is_refused_as_the_file_says(case: Case, stack, counts) -> None:
+    assert_refused(case, stack, counts)
+
+
+@INVALID.parametrize()
+@settings(BOUNDED, max_examples=CASES_IN_V2)
+def test_what_the_file_calls_invalid_is_refused_as_the_file_says_in_v2(case: Case, v2_stack, counts) -> None:
+    assert_refused(case, v2_stack, counts)
+
+
+def assert_refused(case: Case, stack: Stack, counts: dict[int, int]) -> None:
     if is_no_text(case.body):
         # SAM CLI's gateway answers such a body with a 502 of its own. API Gateway passes it on in base64, as here.
         answer = stack.pass_on(case.body)

@@ -3,6 +3,7 @@
 The tests run it, and ``make docs`` prints it into docs/when-something-fails.md.
 """
 
+import functools
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -27,6 +28,21 @@ def _provider(fault: str, **arguments: Any) -> Callable[[Stack], None]:
 
 def _tell(path: str, **arguments: Any) -> Callable[[Stack], None]:
     return lambda stack: stack.tell(path, **arguments)
+
+
+def _table(operation: str, *fates: str, provider: int | None = None) -> Callable[[Stack], None]:
+    """The table's fates of the next requests for an operation, one each; and a status that the provider answers."""
+
+    def arrange(stack: Stack) -> None:
+        if provider:
+            stack.misbehave("status", value=provider)
+        for fate in fates:
+            stack.tell("/table/fail", operation=operation, error=fate)
+
+    return arrange
+
+
+_claim, _update = functools.partial(_table, "PutItem"), functools.partial(_table, "UpdateItem")
 
 
 def _stale_connection(stack: Stack) -> None:
@@ -62,6 +78,7 @@ class Fault:
         arrange: Makes it go wrong.
         mend: Makes it right again.
         options: For faults that lie in how the stack is set up.
+        apis: The versions of the provider's API in which it is so.
     """
 
     name: str
@@ -72,10 +89,12 @@ class Fault:
     arrange: Callable[[Stack], None] = _nothing
     mend: Callable[[Stack], None] = _nothing
     options: dict[str, Any] = field(default_factory=dict)
+    apis: tuple[str, ...] = ("v1", "v2")
 
 
-FREE, KEPT, HELD = "free", "stands for this invoice", "taken until the Lambda timeout, then free"
-UNAVAILABLE, UNKNOWN = "provider_unavailable", "outcome_unknown"
+FREE, KEPT, HELD = "free", "keeps this invoice", "taken until the Lambda timeout, then free"
+LET_GO = _tell("/table/let_go")
+UNAVAILABLE, UNKNOWN, REFUSED = "provider_unavailable", "outcome_unknown", "provider_credentials_rejected"
 
 FAULTS = [
     Fault("connection refused", UNAVAILABLE, 0, FREE, 0, _tell("/provider/stop"), _tell("/provider/start")),
@@ -98,11 +117,20 @@ FAULTS = [
     Fault("200 with a gzip bomb", UNKNOWN, 1, FREE, 1, _provider("gzip_bomb")),
     Fault("200 without `pay_url`", UNKNOWN, 1, FREE, 1, _provider("no_pay_url")),
     Fault("200 with a `pay_url` of another site", "pay_link_refused", 1, KEPT, 1, _provider("foreign")),
+    Fault("200 with a link without `https://`, in v1", UNKNOWN, 1, FREE, 1, _provider("bare_link"), apis=("v1",)),
+    Fault("200 with a link without `https://`, in v2", "", 1, KEPT, 1, _provider("bare_link"), apis=("v2",)),
     Fault("302", UNKNOWN, 1, FREE, 0, _provider("redirect")),
     Fault("400", "invoice_rejected", 1, FREE, 0, _provider("status", value=400)),
-    Fault("401, the secret unchanged", "provider_credentials_rejected", 1, FREE, 0, _provider("status", value=401)),
+    Fault("401, the secret unchanged", REFUSED, 1, FREE, 0, _provider("status", value=401)),
     Fault("401, the secret rotated meanwhile", "", 2, KEPT, 1, _rotate, options={"sandboxes": 1}),
+    Fault("400 that names the key, in v2", REFUSED, 1, FREE, 0, _provider("refused_key", value=400), apis=("v2",)),
+    Fault("403 in JSON with `detail`, in v2", REFUSED, 1, FREE, 0, _provider("refused_key", value=403), apis=("v2",)),
+    Fault(
+        "400 that names the key, the secret rotated meanwhile, in v2", "", 2, KEPT, 1, _rotate,
+        options={"sandboxes": 1, "parameters": {"ProviderApi": "v2"}}, apis=("v2",),
+    ),
     Fault("403", UNKNOWN, 1, FREE, 0, _provider("status", value=403)),
+    Fault("403 with an HTML page, as firewalls have", UNKNOWN, 1, FREE, 0, _provider("firewall")),
     Fault("406 once", "", 2, KEPT, 1, _provider("status", value=406)),
     Fault("406 for ever", UNAVAILABLE, 3, FREE, 0, _provider("status", value=406, times=3)),
     Fault("429 once", "", 2, KEPT, 1, _provider("status", value=429)),
@@ -122,6 +150,18 @@ FAULTS = [
     Fault("table throttled once", "", 1, KEPT, 1, _tell("/table/fail", operation="PutItem")),
     Fault("table throttled for ever", UNAVAILABLE, 0, FREE, 0, _tell("/table/fail", operation="PutItem", times=2)),
     Fault("table's answer to the claim lost", "", 1, KEPT, 1, _tell("/table/fail", operation="PutItem", error="lost")),
+    Fault("table's answers to the claim lost, twice", UNAVAILABLE, 0, FREE, 0, _claim("lost", "lost")),
+    Fault("claim comes when it was given up", UNAVAILABLE, 0, FREE, 0, _claim("held", "held"), LET_GO),
+    Fault("table refuses the function", "service_not_configured", 0, FREE, 0, _claim("AccessDeniedException")),
+    Fault("table is not there", "service_not_configured", 0, FREE, 0, _claim("ResourceNotFoundException")),
+    Fault("500, and the claim comes once more", UNKNOWN, 1, FREE, 0, _claim("repeated", provider=500), LET_GO),
+    Fault("500, and the release comes late", UNKNOWN, 1, FREE, 0, _update("held", provider=500), LET_GO),
+    Fault("500, and the release comes twice", UNKNOWN, 1, FREE, 0, _update("repeated", provider=500), LET_GO),
+    Fault("500, and the answers to the release lost", UNKNOWN, 1, FREE, 0, _update("lost", "lost", provider=500)),
+    Fault("500, and the release is lost", UNKNOWN, 1, HELD, 0, _update("dropped", "dropped", provider=500)),
+    Fault("table's answer to the completion lost", "", 1, KEPT, 1, _update("lost")),
+    Fault("completion comes twice", "", 1, KEPT, 1, _update("repeated"), LET_GO),
+    Fault("completion comes late", "", 1, KEPT, 1, _update("held", "held"), LET_GO),
     Fault("table fails after the call", "", 1, HELD, 1, _tell("/table/fail", operation="UpdateItem", times=2)),
 ]  # fmt: skip
 

@@ -11,9 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from threading import Thread
 from types import ModuleType
 from typing import Any
 
@@ -21,9 +19,11 @@ import boto3
 import pytest
 import yaml
 
+from infra.local.loopback import LoopbackServer, QuietHandler
 from invoicing.contract.errors import ERROR_TABLE
 from invoicing.keys import IdempotencyKey
-from tests.integration.conftest import EMAIL, NO_CIRCUIT, PROVIDER_TIMEOUT_S, ROOT, Stack
+from tests.support import ROOT
+from tests.support.stack import EMAIL, PROVIDER_TIMEOUT_S, Stack
 
 EXAMPLE = ROOT / "examples" / "caller-lambda"
 DEFINITION = EXAMPLE / "create_invoice.asl.json"
@@ -57,7 +57,7 @@ def both(start_lasting_stack, tmp_path_factory) -> Stack:
     return start_lasting_stack(
         template=str(path),
         parameters={"ProviderTimeout": str(PROVIDER_TIMEOUT_S)},
-        environment={**NO_CIRCUIT, **MANAGED_BOTO3},
+        environment=MANAGED_BOTO3,
     )
 
 
@@ -182,29 +182,29 @@ def test_a_lambda_that_cannot_be_reached_is_tried_again_later(invoices_at) -> No
         invoices.create_invoice({"order_id": "A-1001", "amount": "1"})
 
 
-class _Lambda(BaseHTTPRequestHandler):
-    """Answers as Lambda does when it does not even invoke; 0 closes the connection."""
+class RealLambda:
+    """Answers as Lambda does when it does not even invoke: status and error, oldest first; 0 closes the connection."""
 
-    def log_message(self, *_: Any) -> None:
-        """Says nothing."""
+    def __init__(self) -> None:
+        self.answers: list[tuple[int, str]] = []
+        self.server = LoopbackServer(0, _LambdaHandler, self)
 
+
+class _LambdaHandler(QuietHandler):
     def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["Content-Length"]))
-        status, name = self.server.answers.pop(0)
+        self.read_body()
+        status, name = self.server.owner.answers.pop(0)
         if status:
-            self.send_response(status)
-            self.send_header("X-Amzn-ErrorType", name)
-            self.send_header("Content-Length", "2")
-            self.end_headers()
-            self.wfile.write(b"{}")
+            self.answer(status, b"{}", X_Amzn_ErrorType=name)
+        else:
+            self.close_connection = True
 
 
 @pytest.fixture
-def real_lambda() -> Iterator[HTTPServer]:
-    with HTTPServer(("127.0.0.1", 0), _Lambda) as server:
-        Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-        yield server
-        server.shutdown()
+def real_lambda() -> Iterator[RealLambda]:
+    fake = RealLambda()
+    yield fake
+    fake.server.stop()
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ def real_lambda() -> Iterator[HTTPServer]:
 )
 def test_what_lambda_itself_answers(real_lambda, invoices_at, status, name, attempts, kind) -> None:
     real_lambda.answers = [(status, name)] * 3
-    invoices = invoices_at(f"http://127.0.0.1:{real_lambda.server_port}", "CreateInvoiceFunction:live")
+    invoices = invoices_at(real_lambda.server.url, "CreateInvoiceFunction:live")
     with pytest.raises(invoices.InvoiceError) as raised:
         invoices.create_invoice({"order_id": "A-1001", "amount": "1"})
     assert (raised.value.error_type, type(raised.value).__name__) == (name, kind)
@@ -238,7 +238,11 @@ class StateMachine:
         )
 
     def run(self, request: dict[str, Any]) -> dict[str, Any]:
-        definition = DEFINITION.read_text().replace("${InvoiceFunctionAliasArn}", "CreateInvoiceFunction:live")
+        definition = (
+            DEFINITION.read_text()
+            .replace("${InvoiceFunctionAliasArn}", "CreateInvoiceFunction:live")
+            .replace("${Partition}", "aws")
+        )
         job = {"definition": definition, "input": {"invoice": request, "cart": "kept"}}
         self.process.stdin.write(json.dumps(job) + "\n")
         self.process.stdin.flush()
@@ -413,7 +417,7 @@ def test_the_readmes_snippet_runs_as_it_stands(stack, fresh, monkeypatch) -> Non
 
 
 def lint(definition: dict[str, Any], path: Path) -> str:
-    text = json.dumps(definition).replace("${InvoiceFunctionAliasArn}", "any")
+    text = json.dumps(definition).replace("${InvoiceFunctionAliasArn}", "any").replace("${Partition}", "aws")
     properties = {"RoleArn": "arn:aws:iam::123456789012:role/any", "DefinitionString": text}
     machine = {"Type": "AWS::StepFunctions::StateMachine", "Properties": properties}
     path.write_text(json.dumps({"Resources": {"Machine": machine}}))

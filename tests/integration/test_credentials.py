@@ -5,7 +5,8 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 
 import pytest
 
-from tests.integration.conftest import SHOP_ID, Stack
+from tests.support.account import SHOP_ID
+from tests.support.stack import Stack
 
 
 @pytest.fixture

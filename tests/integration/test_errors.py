@@ -9,7 +9,7 @@ import pytest
 
 from invoicing.contract.errors import ERROR_TABLE, InvoicingError
 from invoicing.keys import IdempotencyKey
-from tests.integration.conftest import Answer, Stack
+from tests.support.stack import Answer, Stack
 
 BY_CODE = {error.code: error for error in ERROR_TABLE}
 Arrange = Callable[[Stack], None]
@@ -61,10 +61,10 @@ def test_every_row_of_the_table_is_tried_here() -> None:
 
 
 @pytest.mark.parametrize("code", ARRANGED)
-def test_an_error_is_the_same_by_both_ways_in(stack, way_in, code) -> None:
+def test_an_error_is_the_same_by_both_ways_in_and_in_both_dialects(either_stack, way_in, code) -> None:
     arrange, fields = ARRANGED[code]
-    arrange(stack)
-    assert_is(BY_CODE[code], way_in(stack, fields))
+    arrange(either_stack)
+    assert_is(BY_CODE[code], way_in(either_stack, fields))
 
 
 def taken(stack: Stack, way_in: Callable[..., Answer], key: str, fields: dict[str, Any]) -> Answer:
@@ -80,7 +80,7 @@ def test_a_key_that_is_taken_is_the_same_error_by_both_ways_in(stack, way_in, fr
 def test_a_key_that_is_running_is_the_same_error_by_both_ways_in(stack, way_in, fresh) -> None:
     taken(stack, way_in, fresh, {"amount": 1})
     stack.table.update_item(
-        Key={"id": IdempotencyKey("http" if way_in is Stack.post else "direct", fresh).record_id},
+        Key={"id": IdempotencyKey("http" if way_in is Stack.post else "direct-key", fresh).record_id},
         UpdateExpression="SET #status = :running, in_progress_expiration = :later",
         ExpressionAttributeNames={"#status": "status"},
         ExpressionAttributeValues={":running": "INPROGRESS", ":later": int(time.time() * 1000) + 20_000},

@@ -3,35 +3,28 @@
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler
-from typing import Any
 
 import pytest
 import urllib3
 
 from infra.local.aws import Gate
-from infra.local.loopback import LoopbackServer
+from infra.local.loopback import LoopbackServer, QuietHandler
 
 COMPANY_TIMEOUT_S = 0.2
 
 
-class _Service(BaseHTTPRequestHandler):
+class _Service(QuietHandler):
     """Answers a request that has company with 500."""
 
-    def log_message(self, *_: Any) -> None:
-        """Says nothing."""
-
     def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["Content-Length"]))
+        self.read_body()
         try:
             self.server.owner.wait(COMPANY_TIMEOUT_S)
         except threading.BrokenBarrierError:
             self.server.owner.reset()
-            self.send_response(200)
+            self.answer(200)
         else:
-            self.send_response(500)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
+            self.answer(500)
 
 
 @pytest.fixture

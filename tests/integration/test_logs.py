@@ -2,7 +2,8 @@
 
 import json
 
-from tests.integration.conftest import API_KEY, EMAIL
+from tests.support.account import API_KEY
+from tests.support.stack import EMAIL
 
 CANARIES = {
     "email": EMAIL,

@@ -6,8 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.integration.conftest import API_KEY, EMAIL, ROOT, SHOP_ID, SITE
+from tests.support import ROOT
+from tests.support.account import API_KEY, SHOP_ID
 from tests.support.metrics import metrics_in
+from tests.support.stack import EMAIL, SITE
 
 
 def sent_upstream(amount: str, **fields: str) -> str:

@@ -1,120 +1,21 @@
 """The provider's client on raw sockets: what is on the wire, and which connection is used again."""
 
-import contextlib
-import json
 import socket
-import threading
 import time
-from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
 
 from invoicing.contract.errors import OutcomeUnknown, ProviderUnavailable
-from invoicing.contract.invoice import Invoice
-from invoicing.contract.requests import InvoiceRequest
-from invoicing.contract.settings import ProviderSettings
-from invoicing.credentials import Credentials
 from invoicing.provider import transport as provider_module
-from invoicing.provider.transport import Provider
-from invoicing.provider.v1 import V1
-
-CREDENTIALS = Credentials.model_validate({"api_key": "the-key", "shop_id": "the-shop"})
-
-
-def answer(invoice_id: str, status: str = "200 OK") -> bytes:
-    payload = {"pay_url": f"https://pay.cryptocloud.plus/{invoice_id}", "invoice_id": invoice_id}
-    body = json.dumps(payload).encode()
-    head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-    return head.encode() + body
+from invoicing.provider.transport import Transport
+from tests.support.raw_provider import Wire, answer, create
+from tests.support.samples import Clock
 
 
-class RawProvider:
-    """Hands each connection to the next script; a script gets its number and functions to read and write."""
-
-    def __init__(self, script: Callable[[int, Callable[[], bytes], Callable[[bytes], None]], None]) -> None:
-        self._script = script
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.connections = 0
-        self.requests: list[bytes] = []
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            self.connections += 1
-            threading.Thread(target=self._serve, args=(connection, self.connections), daemon=True).start()
-
-    def _serve(self, connection: socket.socket, number: int) -> None:
-        def read() -> bytes:
-            request = b""
-            while b"\r\n\r\n" not in request or not request.endswith(b"}"):
-                received = connection.recv(65_536)
-                if not received:
-                    raise ConnectionResetError
-                request += received
-            self.requests.append(request)
-            return request
-
-        with connection, contextlib.suppress(OSError):
-            self._script(number, read, connection.sendall)
-
-    def close(self) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-
-
-@pytest.fixture
-def serve() -> Iterator[Callable[..., RawProvider]]:
-    servers: list[RawProvider] = []
-
-    def start(script: Any) -> RawProvider:
-        servers.append(RawProvider(script))
-        return servers[-1]
-
-    yield start
-    for server in servers:
-        server.close()
-
-
-class Clock:
-    now_s = 1_000.0
-
-    def __call__(self) -> float:
-        return self.now_s
-
-
-@pytest.fixture
-def client_of() -> Iterator[Callable[..., Provider]]:
-    clients: list[Provider] = []
-
-    def connect(server: RawProvider, clock: Callable[[], float] = time.time) -> Provider:
-        settings = ProviderSettings(cryptocloud_secret_arn="arn", cryptocloud_api_url=server.url)
-        clients.append(Provider(settings, wall_clock=clock))
-        return clients[-1]
-
-    yield connect
-    for client in clients:
-        if client._connection:
-            client._connection.close()
-
-
-def create(client: Provider, *, within_s: float = 5.0) -> Invoice:
-    request = InvoiceRequest.model_validate({"amount": "19.99", "order_id": "A-1"})
-    return client.perform(V1.create(request, CREDENTIALS.shop_id), CREDENTIALS, deadline_s=time.monotonic() + within_s)
-
-
-def answering_all(number: int, read: Callable[[], bytes], write: Callable[[bytes], None]) -> None:
+def answering_all(wire: Wire) -> None:
     while True:
-        read()
-        write(answer(f"C{number}"))
+        wire.read()
+        wire.write(answer(f"C{wire.number}"))
 
 
 def test_the_request_on_the_wire(client_of, serve) -> None:
@@ -136,16 +37,16 @@ def test_one_connection_serves_many_requests_until_it_idled_too_long(client_of, 
         assert server.connections == connections
 
 
-@pytest.mark.parametrize("status", ["103 Early Hints", "204 No Content", "500 Oops", "403 Forbidden"])
+@pytest.mark.parametrize("status", ["101 Switching Protocols", "204 No Content", "500 Oops", "403 Forbidden"])
 def test_the_late_answer_to_one_request_never_reaches_the_next_caller(client_of, serve, status) -> None:
-    def script(number: int, read: Callable[[], bytes], write: Callable[[bytes], None]) -> None:
-        read()
-        if number == 1:
-            write(f"HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n".encode())
-            read()  # the next caller's request, if it comes this way
-            write(answer("OF-THE-FIRST"))
+    def script(wire: Wire) -> None:
+        wire.read()
+        if wire.number == 1:
+            wire.write(f"HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n".encode())
+            wire.read()  # the next caller's request, if it comes this way
+            wire.write(answer("OF-THE-FIRST"))
         else:
-            write(answer("OF-THE-SECOND"))
+            wire.write(answer("OF-THE-SECOND"))
 
     client = client_of(serve(script))
     with pytest.raises(OutcomeUnknown):
@@ -154,11 +55,13 @@ def test_the_late_answer_to_one_request_never_reaches_the_next_caller(client_of,
 
 
 def test_a_connection_is_not_used_again_after_an_answer_that_was_too_large(client_of, serve) -> None:
-    def script(number: int, read: Callable[[], bytes], write: Callable[[bytes], None]) -> None:
-        read()
-        if number == 1:
-            write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 70000\r\n\r\n" + b" " * 70_000)
-        write(answer(f"C{number}"))
+    def script(wire: Wire) -> None:
+        wire.read()
+        if wire.number == 1:
+            wire.write(
+                b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 70000\r\n\r\n" + b" " * 70_000
+            )
+        wire.write(answer(f"C{wire.number}"))
 
     client = client_of(serve(script))
     with pytest.raises(OutcomeUnknown):
@@ -167,20 +70,20 @@ def test_a_connection_is_not_used_again_after_an_answer_that_was_too_large(clien
 
 
 def test_an_interim_100_is_not_the_answer(client_of, serve) -> None:
-    def script(_: int, read: Callable[[], bytes], write: Callable[[bytes], None]) -> None:
-        read()
-        write(b"HTTP/1.1 100 Continue\r\n\r\n" + answer("AFTER-100"))
+    def script(wire: Wire) -> None:
+        wire.read()
+        wire.write(b"HTTP/1.1 100 Continue\r\n\r\n" + answer("AFTER-100"))
 
     assert create(client_of(serve(script))).invoice_id == "AFTER-100"
 
 
 def test_a_chunked_answer_is_an_answer_and_keeps_the_connection(client_of, serve) -> None:
-    def script(_: int, read: Callable[[], bytes], write: Callable[[bytes], None]) -> None:
+    def script(wire: Wire) -> None:
         while True:
-            read()
+            wire.read()
             body = answer("CHUNKED").partition(b"\r\n\r\n")[2]
-            write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n")
-            write(b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body))
+            wire.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n")
+            wire.write(b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body))
 
     server = serve(script)
     client = client_of(server)
@@ -190,12 +93,12 @@ def test_a_chunked_answer_is_an_answer_and_keeps_the_connection(client_of, serve
 
 @pytest.mark.parametrize("body", [b"", b"half", b"\x1f\x8b broken gzip"])
 def test_a_refusal_is_judged_by_its_status_whatever_its_body(client_of, serve, body) -> None:
-    def script(number: int, read: Callable[[], bytes], write: Callable[[bytes], None]) -> None:
-        read()
-        if number == 1:
-            write(b"HTTP/1.1 503 Busy\r\nContent-Encoding: gzip\r\nContent-Length: 40\r\n\r\n" + body)
+    def script(wire: Wire) -> None:
+        wire.read()
+        if wire.number == 1:
+            wire.write(b"HTTP/1.1 503 Busy\r\nContent-Encoding: gzip\r\nContent-Length: 40\r\n\r\n" + body)
         else:
-            write(answer(f"C{number}"))
+            wire.write(answer(f"C{wire.number}"))
 
     assert create(client_of(serve(script))).invoice_id == "C2"
 
@@ -209,9 +112,9 @@ def test_nothing_is_sent_when_connecting_took_the_time(client_of, serve, monkeyp
 
 
 def test_attempts_are_spaced_out(client_of, serve, monkeypatch) -> None:
-    def script(number: int, read: Callable[[], bytes], write: Callable[[bytes], None]) -> None:
-        read()
-        write(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n" if number < 3 else answer("THIRD"))
+    def script(wire: Wire) -> None:
+        wire.read()
+        wire.write(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n" if wire.number < 3 else answer("THIRD"))
 
     slept_s: list[float] = []
     monkeypatch.setattr(provider_module.time, "sleep", slept_s.append)
@@ -228,13 +131,38 @@ def test_a_peer_that_accepts_nobody_is_given_up(monkeypatch) -> None:
         for peer in waiting:
             peer.setblocking(False)
             peer.connect_ex(listener.getsockname())
-        settings = ProviderSettings(
-            cryptocloud_secret_arn="arn",
-            cryptocloud_api_url=f"http://127.0.0.1:{listener.getsockname()[1]}",
-        )
         started_s = time.monotonic()
         with pytest.raises(ProviderUnavailable):
-            create(Provider(settings), within_s=1.5)
+            create(Transport(f"http://127.0.0.1:{listener.getsockname()[1]}"), within_s=1.5)
         assert time.monotonic() - started_s < 1.5
         for peer in waiting:
             peer.close()
+
+
+def test_the_time_that_a_call_held_the_sandbox_is_that_of_its_attempts_without_the_waits(client_of, serve) -> None:
+    def unavailable_first(wire: Wire) -> None:
+        wire.read()
+        unavailable = b"HTTP/1.1 503 x\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n"
+        wire.write(unavailable if wire.number == 1 else answer("B"))
+
+    client = client_of(serve(unavailable_first))
+    started_s = time.monotonic()
+    assert create(client).invoice_id == "B"
+    assert time.monotonic() - started_s > 1
+    assert client.held_s < 0.9
+    assert client.answered
+
+
+def test_a_call_whose_last_attempt_brings_no_answer_was_not_answered(client_of, serve) -> None:
+    def unavailable_then_silent(wire: Wire) -> None:
+        wire.read()
+        if wire.number == 1:
+            wire.write(b"HTTP/1.1 503 x\r\nContent-Length: 0\r\n\r\n")
+        else:
+            wire.read()  # nothing more comes until the client hangs up
+
+    client = client_of(serve(unavailable_then_silent))
+    with pytest.raises(OutcomeUnknown):
+        create(client, within_s=2.0)
+    assert not client.answered
+    assert client.held_s > 1

@@ -11,8 +11,10 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 import trustme
 
-from infra.local.loopback import LoopbackServer, reserve_port
-from tests.integration.conftest import API_KEY, ROOT, SITE
+from infra.local.loopback import LoopbackServer, QuietHandler, reserve_port
+from tests.support import ROOT
+from tests.support.account import API_KEY
+from tests.support.stack import SITE
 
 
 def smoke(url: str, **arguments: str) -> tuple[int, str]:
@@ -31,7 +33,7 @@ def lines(output: str) -> list[str]:
 
 def test_a_stack_that_is_well_passes_and_gets_one_invoice(stack) -> None:
     status, output = smoke(stack.endpoints["invoice_url"], origin=SITE, create="1")
-    assert (status, lines(output)) == (0, ["ok"] * 5), output
+    assert (status, lines(output)) == (0, ["ok"] * 6), output
     [invoice] = stack.seen()["invoices"].values()
     assert invoice["amount"] == 0.01
     assert output.endswith("All is well.\n")
@@ -73,9 +75,9 @@ def test_a_stack_that_lets_every_site_in_fails_unless_it_is_meant_so(open_stack)
 
 def test_an_empty_secret_fails_with_how_to_fill_it_and_then_the_smallest_amount_is_found(open_stack) -> None:
     status, output = smoke(open_stack.endpoints["invoice_url"], origin="*", create="1")
-    assert (status, lines(output)) == (1, ["ok", "ok", "FAIL"])
+    assert (status, lines(output)) == (1, ["ok", "ok", "ok", "FAIL"])
     assert "service_not_configured" in output
-    assert "put-secret-value" in output
+    assert "make secret" in output
 
     open_stack.tell("/secrets/fill", secret_string=f'{{"api_key": "{API_KEY}", "shop_id": "local-shop"}}')
     assert smoke(open_stack.endpoints["invoice_url"], origin="*", create="1")[0] == 0
@@ -124,17 +126,11 @@ def test_a_certificate_that_nobody_vouches_for_is_not_trusted() -> None:
     [(["A", "B"], "two invoices under one key"), (["A", "A"], "lacks Idempotent-Replayed: true")],
 )
 def test_a_key_that_keeps_no_invoice_is_found_out(invoice_ids, complaint) -> None:
-    class Forgetful(BaseHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            """Says nothing."""
-
+    class Forgetful(QuietHandler):
         def do_POST(self) -> None:
+            self.read_body()
             is_key = "Idempotency-Key" in self.headers
-            body = json.dumps({"invoice_id": invoice_ids.pop(0)} if is_key else {}).encode()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            self.answer(200, json.dumps({"invoice_id": invoice_ids.pop(0)} if is_key else {}).encode())
 
     server = LoopbackServer(0, Forgetful, None)
     status, output = smoke(f"{server.url}/v1/invoice/create", origin="*", create="1")
@@ -157,3 +153,17 @@ def test_an_address_that_cannot_be_right_is_not_asked(url, complaint) -> None:
     assert status == 2
     assert complaint in output
     assert "pass@" not in output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ({"amount": "abc"}, "AMOUNT is 'abc': it must be a number"),
+        ({"origin": "shop.example"}, "ORIGIN is 'shop.example': it must be a site"),
+        ({"create": "yes"}, "CREATE must be 1"),
+    ],
+)
+def test_a_wrong_argument_is_named_before_anything_is_sent(arguments, complaint) -> None:
+    status, output = smoke("https://shop.example/v1/invoice/create", **arguments)
+    assert status == 2
+    assert complaint in output

@@ -4,28 +4,22 @@ import json
 import ssl
 import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trustme
 
+from infra.local.loopback import QuietHandler
+
 PAYLOAD = {"status": "success", "pay_url": "https://pay.cryptocloud.plus/DZLF4212", "invoice_id": "DZLF4212"}
 
 
-class Provider(BaseHTTPRequestHandler):
-    def log_message(self, *_: Any) -> None:
-        pass
-
+class Provider(QuietHandler):
     def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["Content-Length"]))
-        body = json.dumps(PAYLOAD).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+        self.read_body()
+        self.answer(200, json.dumps(PAYLOAD).encode(), Content_Type="application/json")
 
 
 class Server(ThreadingHTTPServer):

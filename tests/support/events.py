@@ -17,10 +17,11 @@ def http_event(
     method: str = "POST",
     path: str = "/v1/invoice/create",
     query: str = "",
+    origin: str | None = SITE,
     headers: Mapping[str, str] | None = None,
     key: str | None = None,
 ) -> dict[str, Any]:
-    """Returns the event, version 2.0, that API Gateway makes of a request of a page on ``SITE``.
+    """Returns the event, version 2.0, that API Gateway makes of a request.
 
     https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html
 
@@ -30,10 +31,13 @@ def http_event(
         method: The request's method.
         path: The request's path, and that of its route.
         query: The query string, without ``?``.
+        origin: Of the page that sends it; ``None`` for what is no page.
         headers: On top of those that a page sends, by lower-case names, as API Gateway passes them on.
         key: The idempotency key, if there is one.
     """
-    sent = {"host": "abc123.execute-api.eu-west-1.amazonaws.com", "origin": SITE, "x-forwarded-for": "192.0.2.1"}
+    sent = {"host": "abc123.execute-api.eu-west-1.amazonaws.com", "x-forwarded-for": "192.0.2.1"}
+    if origin is not None:
+        sent["origin"] = origin
     if body is not None:
         sent["content-type"] = "application/json"
     if key is not None:

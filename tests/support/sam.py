@@ -21,6 +21,11 @@ def translate(**parameters: str) -> dict[str, Any]:
     for resource in template["Resources"].values():
         if resource["Type"] == "AWS::Serverless::Function":
             resource["Properties"]["CodeUri"] = "s3://bucket/key"  # as `sam deploy` does after its upload
+    return translate_template(template, **parameters)
+
+
+def translate_template(template: dict[str, Any], **parameters: str) -> dict[str, Any]:
+    """Returns a template of SAM, as it is after its upload, translated; the one given is changed."""
     session = boto3.Session(region_name="us-east-1")
     # No managed policies: the template uses none, and one that it used should fail.
     return Translator({}, Parser(), boto_session=session).translate(template, parameters)

@@ -20,8 +20,6 @@ from tests.support.events import http_event
 
 EMAIL = "buyer.canary@example.com"
 SITE = "http://localhost:8000"
-# Powertools' own switch: a provider that fails on purpose would open the circuit for all the tests that share a stack.
-NO_CIRCUIT = {"POWERTOOLS_CIRCUIT_BREAKER_DISABLED": "true"}
 PROVIDER_TIMEOUT_S = 4  # enough for three attempts and the longest back-offs between them
 _STOP_TIMEOUT_S = 20
 
@@ -91,7 +89,7 @@ class Stack:
 
         SAM CLI's gateway cannot: it answers such a body with 502 by itself.
         """
-        event = http_event(body, path=path, headers={"origin": SITE})
+        event = http_event(body, path=path, origin=SITE)
         reply = self.invoke(event).payload
         return Answer(json.loads(reply["body"]), reply["statusCode"], reply["headers"])
 

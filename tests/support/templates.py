@@ -70,6 +70,8 @@ def references(part: Any) -> set[str]:
             return {name}
         case {"Fn::GetAtt": [str(name), *_]}:
             return {name}
+        case {"Fn::Sub": [str(text), dict(variables)]}:
+            return references({"Fn::Sub": text}) - variables.keys() | references(variables)
         case {"DependsOn": names, **rest}:
             return set(listed(names)) | references(rest)
         case dict():

@@ -14,11 +14,11 @@ def region(monkeypatch: pytest.MonkeyPatch) -> None:
     ("client", "limit_s"),
     [(aws.secrets_manager_client, aws.SECRETS_LIMIT_S), (aws.dynamodb_client, aws.TABLE_LIMIT_S)],
 )
-def test_a_call_ends_within_its_limit(client, limit_s) -> None:
+def test_the_limit_of_a_call_is_all_that_it_can_take(client, limit_s) -> None:
     config = client().meta.config
     attempts = config.retries["total_max_attempts"]
     assert config.retries["mode"] == "standard"
     # Between attempts the standard mode waits for up to 2^n seconds, n counted from 0:
     # https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html
     back_offs_s = sum(2**attempt for attempt in range(attempts - 1))
-    assert attempts * (config.connect_timeout + config.read_timeout) + back_offs_s <= limit_s
+    assert attempts * (config.connect_timeout + config.read_timeout) + back_offs_s == limit_s

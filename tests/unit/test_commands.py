@@ -1,4 +1,4 @@
-"""The commands of the Makefile say in a sentence what is missing, and end nothing that runs."""
+"""The commands of the Makefile say in a sentence what is missing or wrong."""
 
 import shutil
 import subprocess
@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from infra.dev.before_deploy import NotReady, check
+from tests.support import ROOT
 
-ROOT = Path(__file__).parents[2]
 TOOLS = ROOT / "infra" / "dev"
 
 
@@ -37,19 +36,6 @@ def test_a_machine_offline_is_reported_as_that_and_not_as_a_missing_package(line
     assert "No matching distribution" not in failed.stderr
 
 
-def test_clean_removes_nothing_while_a_command_runs(tmp_path) -> None:
-    kept = tmp_path / ".aws-sam" / "in-use"
-    kept.parent.mkdir()
-    # A command holds the lock as infra/dev/with does.
-    clean = f"exec 8>> {kept}; flock --shared 8; {TOOLS}/clean .aws-sam"
-    refused = run("bash", "-c", clean, cwd=tmp_path)
-    assert refused.returncode == 1
-    assert "is running" in refused.stderr
-    assert kept.exists()
-    assert run(TOOLS / "clean", ".aws-sam", cwd=tmp_path).returncode == 0
-    assert not kept.exists()
-
-
 @pytest.mark.parametrize("name", ["a b", "c#", "it's", 'say"', "p$q", "p%q", "k:l", "a&b", "(a)"])
 def test_a_folder_whose_name_shells_misread_is_refused_before_anything_is_made(tmp_path, name: str) -> None:
     folder = tmp_path / name
@@ -68,37 +54,23 @@ def test_a_folder_with_an_umlaut_is_not_refused(tmp_path) -> None:
     assert run("make", "help", cwd=folder).returncode == 0
 
 
-@pytest.fixture
-def signed_out(monkeypatch, tmp_path) -> None:
-    for name in ("AWS_PROFILE", "AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-
-
-@pytest.mark.usefixtures("signed_out")
-@pytest.mark.parametrize(
-    ("environment", "origins", "sentence"),
-    [
-        ({}, "https://shop.example/", "ORIGINS is 'https://shop.example/': it must be origins as browsers send them"),
-        ({"AWS_DEFAULT_REGION": "eu-west-1"}, "https://shop.example", "There are no AWS credentials: sign in"),
-        (
-            {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any"},
-            "https://shop.example",
-            "No AWS region is set: export AWS_REGION=",
-        ),
-        ({"AWS_PROFILE": "nobody"}, "none", "AWS cannot be asked: The config profile (nobody) could not be found"),
-    ],
-)
-def test_what_a_deployment_lacks_is_said_before_anything_is_built(monkeypatch, environment, origins, sentence) -> None:
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    with pytest.raises(NotReady) as reason:
-        check("default", origins, "")
-    assert str(reason.value).startswith(sentence)
-
-
 def test_the_region_may_be_named_as_other_tools_take_it() -> None:
     printed = run("make", "--dry-run", "--print-data-base", "AWS_REGION=eu-west-1", "help").stdout
     assert "AWS_DEFAULT_REGION := eu-west-1" in printed
+
+
+def test_a_deployment_from_github_names_its_role_and_its_bucket_and_one_from_a_machine_neither() -> None:
+    command = ["make", "--dry-run", "deploy", "ENV=prod", "ORIGINS=none"]
+    assert "--role-arn" not in run(*command).stdout
+    assert "--s3-bucket" not in run(*command).stdout
+    printed = run(*command, "ROLE=arn:aws:iam::123456789012:role/x", "BUCKET=artifacts").stdout
+    # SAM takes no bucket while samconfig.toml has it find one.
+    assert '--role-arn "arn:aws:iam::123456789012:role/x" --no-resolve-s3 --s3-bucket "artifacts"' in printed
+
+
+def test_a_build_in_a_container_stops_with_what_to_do(tmp_path) -> None:
+    # As `sam build --use-container` sees it: the folder of the functions alone.
+    shutil.copytree(ROOT / "functions", tmp_path / "functions", ignore=shutil.ignore_patterns("__pycache__"))
+    stopped = run("make", "--silent", "build-CreateInvoiceFunction", cwd=tmp_path / "functions")
+    assert stopped.returncode == 2
+    assert "run make build, or sam build" in stopped.stderr

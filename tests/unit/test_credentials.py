@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnectionError
 
+from invoicing.aws import SECRETS_LIMIT_S
 from invoicing.contract.errors import ProviderUnavailable, ServiceNotConfigured
 from invoicing.credentials import CACHE_S, REFRESH_RETRY_S, Credentials, CredentialStore
+from tests.support.samples import Clock
 
 SECRET = {"api_key": "key-1", "shop_id": "shop-1"}
 
@@ -26,13 +28,6 @@ class FakeSecretsManager:
         if self.failure:
             raise self.failure
         return self.answer
-
-
-class Clock:
-    now_s = 1_000_000.0
-
-    def __call__(self) -> float:
-        return self.now_s
 
 
 @pytest.fixture
@@ -106,13 +101,34 @@ def test_an_outage_is_not_waited_for_by_every_request(store, manager, clock) -> 
     assert manager.calls == 3
 
 
+def test_a_secret_that_cannot_be_refreshed_is_counted_each_time_and_in_the_log(
+    store, manager, clock, log, counted
+) -> None:
+    store.get()
+    manager.failure = client_error("InternalServiceError")
+    for _ in range(2):
+        clock.now_s += CACHE_S
+        store.get()
+    assert counted() == {("SecretRefreshFailed", frozenset({"service"})): [1.0, 1.0]}
+    assert [(line["level"], line["reason"]) for line in log()] == [
+        ("WARNING", "Secrets Manager answered InternalServiceError")
+    ] * 2
+
+
+def test_an_outage_holds_a_sandbox_for_less_than_a_quarter_of_the_time() -> None:
+    assert SECRETS_LIMIT_S < REFRESH_RETRY_S / 4 <= CACHE_S / 4
+
+
 @pytest.mark.parametrize(
     ("failure", "outcome"),
     [
         (EndpointConnectionError(endpoint_url="https://x"), ProviderUnavailable),
         (client_error("ThrottlingException"), ProviderUnavailable),
         (client_error("InternalServiceError"), ProviderUnavailable),
+        (client_error("RequestLimitExceeded"), ProviderUnavailable),
         (client_error("ResourceNotFoundException"), ServiceNotConfigured),
+        (client_error("InvalidRequestException"), ServiceNotConfigured),  # it is to be deleted
+        (client_error("InvalidParameterException"), ServiceNotConfigured),
         (client_error("AccessDeniedException"), ServiceNotConfigured),
         (client_error("DecryptionFailure"), ServiceNotConfigured),
     ],

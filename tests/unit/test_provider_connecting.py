@@ -9,15 +9,14 @@ import pytest
 
 from invoicing.contract.errors import ProviderUnavailable
 from invoicing.contract.requests import InvoiceRequest
-from invoicing.contract.settings import ProviderSettings
 from invoicing.credentials import Credentials
 from invoicing.provider import transport as provider_module
-from invoicing.provider.transport import Provider
+from invoicing.provider.transport import Transport
 from invoicing.provider.v1 import V1
 
 
 def test_tls_is_1_2_or_later_and_checks_who_answers() -> None:
-    tls = Provider(ProviderSettings(cryptocloud_secret_arn="arn"))._tls
+    tls = Transport("https://api.cryptocloud.plus")._tls
     assert tls is not None
     assert tls.minimum_version == ssl.TLSVersion.TLSv1_2
     assert tls.check_hostname
@@ -33,13 +32,12 @@ def test_a_hanging_resolver_does_not_outlast_the_connect_timeout(monkeypatch: py
 
     monkeypatch.setattr(socket, "getaddrinfo", hang)
     monkeypatch.setattr(provider_module, "_CONNECT_TIMEOUT_S", 0.1)
-    settings = ProviderSettings(cryptocloud_secret_arn="arn")
     credentials = Credentials.model_validate({"api_key": "key", "shop_id": "shop"})
     call = V1.create(InvoiceRequest.model_validate({"amount": 1}), "shop")
     started_s = time.monotonic()
     try:
         with pytest.raises(ProviderUnavailable):
-            Provider(settings).perform(call, credentials, deadline_s=started_s + 2.0)
+            Transport("https://api.cryptocloud.plus").perform(call, credentials, deadline_s=started_s + 2.0)
         assert time.monotonic() - started_s < 2.0
     finally:
         released.set()

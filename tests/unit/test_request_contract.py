@@ -197,6 +197,12 @@ def test_an_unknown_field_is_refused_also_when_it_is_null() -> None:
     assert refused_pointers({"amount": 1, "curency": None}) == ["/curency"]
 
 
+def test_a_name_that_is_no_unicode_is_refused_with_the_whole_body() -> None:
+    with pytest.raises(InvalidRequest) as refusal:
+        validated(InvoiceRequest, read_json_object(b'{"amount": 1, "x\\ud800": 1}'))
+    assert [field.pointer for field in refusal.value.fields] == [""]
+
+
 def test_all_faults_are_named_at_once() -> None:
     assert refused_pointers({"currency": "X", "email": "x", "nonsense": 1}) == [
         "/amount", "/currency", "/email", "/nonsense",
@@ -209,8 +215,9 @@ def test_a_refusal_stays_small_however_much_is_wrong() -> None:
     assert all(len(pointer) <= 100 for pointer in pointers)
 
 
-def test_an_email_address_in_place_of_a_fields_name_is_not_repeated() -> None:
-    assert refused_pointers({"amount": 1, "buyer@example.com": 1}) == ["/(an e-mail address)"]
+@pytest.mark.parametrize("at", ["@", "%40", "\uff20", "&#64;", "\\u0040", "=40"])
+def test_an_email_address_in_place_of_a_fields_name_is_not_repeated_however_it_is_written(at: str) -> None:
+    assert refused_pointers({"amount": 1, f"buyer{at}example.com": 1}) == ["/(may be an e-mail address)"]
 
 
 @pytest.mark.parametrize("value", ["secret@example.com extra", "x" * 256, "AB", 17])
@@ -259,3 +266,19 @@ def test_a_field_that_stands_twice_is_refused_by_name() -> None:
 @given(st.dictionaries(st.text(), st.one_of(st.text(), st.decimals(allow_nan=False, allow_infinity=False))))
 def test_an_encoded_object_is_json_that_reads_back_the_same(fields: dict[str, Any]) -> None:
     assert json.loads(encode_json_object(fields), parse_float=Decimal, parse_int=Decimal) == fields
+
+
+@pytest.mark.parametrize(
+    ("order_id", "accepted"), [(2**53 - 1, True), (-(2**53) + 1, True), (2**53, False), (-(2**53), False)]
+)
+def test_an_integer_is_an_order_as_far_as_every_json_parser_keeps_it_exact(order_id: int, accepted: bool) -> None:
+    for number in (order_id, Decimal(order_id)):
+        if accepted:
+            assert InvoiceRequest.model_validate({"amount": 1, "order_id": number}).order_id == str(order_id)
+        else:
+            with pytest.raises(ValueError, match="an integer of at most 9007199254740991"):
+                InvoiceRequest.model_validate({"amount": 1, "order_id": number})
+
+
+def test_a_number_with_an_exponent_beyond_all_bounds_is_no_number_of_money() -> None:
+    assert parse_json_object('{"amount": 1e9999999999999999999}') == {"amount": Decimal("Infinity")}

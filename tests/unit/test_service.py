@@ -1,7 +1,6 @@
 """The flow: bounds, shop, credentials, deadline, and a rotated key that costs no invoice."""
 
 import time
-from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -14,6 +13,7 @@ from invoicing.contract.errors import (
     PayLinkRefused,
     ProviderCredentialsRejected,
     ProviderUnavailable,
+    ServiceNotConfigured,
 )
 from invoicing.contract.invoice import Invoice
 from invoicing.contract.origins import origin_of
@@ -21,12 +21,14 @@ from invoicing.contract.requests import InvoiceRequest
 from invoicing.contract.settings import CreateInvoiceSettings
 from invoicing.create import RESERVE_S, InvoiceService
 from invoicing.credentials import Credentials
+from invoicing.keys import Delivery, IdempotencyKey
 from invoicing.observability import TEST_INVOICE_CREATED, logger, metrics
+from invoicing.patience import IMPATIENT_AFTER
 from invoicing.provider.outcomes import Api, Call
 from invoicing.provider.v1 import V1
 from invoicing.provider.v2 import v2
+from tests.support.samples import INVOICE
 
-INVOICE = Invoice(pay_url="https://pay.cryptocloud.plus/DZLF4212", invoice_id="DZLF4212")
 OLD = Credentials.model_validate({"api_key": "old", "shop_id": "shop-1"})
 NEW = Credentials.model_validate({"api_key": "new", "shop_id": "shop-1"})
 SETTINGS = CreateInvoiceSettings(
@@ -51,16 +53,10 @@ class FakeStore:
         return self.after_reading_again
 
 
-class ClosedCircuit:
-    calls = 0
-
-    def call(self, create: Callable[[], Invoice]) -> Invoice:
-        self.calls += 1
-        return create()
-
-
 class FakeProvider:
     """Knows one key; remembers the keys and deadlines of its calls."""
+
+    held_s, answered = 0.0, True
 
     def __init__(self, valid: Credentials = OLD, failure: Exception | None = None, invoice: Invoice = INVOICE) -> None:
         self.valid, self.failure, self.invoice = valid, failure, invoice
@@ -82,13 +78,14 @@ def create(
     provider: FakeProvider,
     *,
     lambda_s: float = 28.0,
-    circuit: ClosedCircuit | None = None,
     api: Api = V1,
     **fields: Any,
 ) -> Invoice:
     request = InvoiceRequest.model_validate({"amount": 100, **fields})
-    service = InvoiceService(SETTINGS, store, None, circuit or ClosedCircuit(), provider, api)  # type: ignore[arg-type]
-    return service.create(request, None, lambda_deadline_s=time.monotonic() + lambda_s).invoice
+    service = InvoiceService(SETTINGS, store, None, provider, api)  # type: ignore[arg-type]
+    delivery = service.create(request, None, lambda_deadline_s=time.monotonic() + lambda_s)
+    assert not delivery.replayed
+    return delivery.invoice
 
 
 @pytest.mark.parametrize("amount", ["1", "1.00", "500", "500.00", "19.99"])
@@ -132,6 +129,48 @@ def test_an_invoice_of_a_test_project_is_counted_and_every_further_line_of_the_l
         create(FakeStore(), FakeProvider(invoice=INVOICE.model_copy(update={"test_mode": bool(test_mode)})))
         assert logger.get_current_keys().get("test_mode") is test_mode
         assert len(metrics.metric_set.get(TEST_INVOICE_CREATED, {}).get("Value", [])) == counted
+
+
+def test_the_line_of_a_created_invoice_leads_to_its_order_and_to_the_record_of_its_key(log) -> None:
+    class Records:
+        def deliver_once(
+            self, key: IdempotencyKey, request: InvoiceRequest, create: Any, *, remaining_s: Any
+        ) -> Delivery:
+            asked.append((key, request.order_id, remaining_s()))
+            return Delivery(create(), replayed=False)
+
+    asked: list[tuple[IdempotencyKey, str | None, float]] = []
+    key = IdempotencyKey("http", "K-1")
+    service = InvoiceService(SETTINGS, FakeStore(), Records(), FakeProvider(), V1)  # type: ignore[arg-type]
+    request = InvoiceRequest.model_validate({"amount": 100, "order_id": "A-1001"})
+    logger.clear_state()
+    assert service.create(request, key, lambda_deadline_s=time.monotonic() + 28).invoice == INVOICE
+    assert asked == [(key, "A-1001", pytest.approx(28, abs=1))]
+    [line] = log()
+    assert (line["message"], line["invoice_id"]) == ("invoice created", "DZLF4212")
+    assert (line["order_id"], line["idempotency_record"]) == ("A-1001", key.record_id)
+
+
+def test_the_secret_is_read_ahead_of_the_first_request() -> None:
+    class Unfilled(FakeStore):
+        def get(self) -> Credentials:
+            raise ServiceNotConfigured
+
+    with pytest.raises(ServiceNotConfigured):
+        InvoiceService(SETTINGS, Unfilled(), None, FakeProvider(), V1).read_secret()  # type: ignore[arg-type]
+
+
+def test_only_a_call_that_has_the_short_time_is_counted_as_impatient(counted) -> None:
+    class Hanging(FakeProvider):
+        held_s, answered = 20.0, False
+
+    provider = Hanging(failure=OutcomeUnknown())
+    service = InvoiceService(SETTINGS, FakeStore(), None, provider, V1)  # type: ignore[arg-type]
+    request = InvoiceRequest.model_validate({"amount": 100})
+    for _ in range(IMPATIENT_AFTER + 1):
+        with pytest.raises(OutcomeUnknown):
+            service.create(request, None, lambda_deadline_s=time.monotonic() + 28)
+    assert counted() == {("Impatient", frozenset({"service"})): [1.0]}
 
 
 def test_the_log_names_the_dialect_and_the_host() -> None:
@@ -189,10 +228,10 @@ def test_both_calls_share_the_providers_time_and_reading_the_secret_does_not_spe
 
 
 def test_a_lambda_that_is_nearly_over_calls_nobody_and_blames_not_the_provider() -> None:
-    provider, circuit = FakeProvider(), ClosedCircuit()
+    provider = FakeProvider()
     with pytest.raises(ProviderUnavailable):
-        create(FakeStore(), provider, lambda_s=RESERVE_S + 0.5, circuit=circuit)
-    assert (provider.keys, circuit.calls) == ([], 0)
+        create(FakeStore(), provider, lambda_s=RESERVE_S + 0.5)
+    assert provider.keys == []
 
 
 def test_an_unknown_outcome_is_never_tried_again() -> None:
@@ -202,7 +241,7 @@ def test_an_unknown_outcome_is_never_tried_again() -> None:
     assert provider.keys == ["old"]
 
 
-@pytest.mark.parametrize(("lambda_s", "allowed_s"), [(28.0, 20.0), (10.0, 3.0), (8.5, 1.5)])
+@pytest.mark.parametrize(("lambda_s", "allowed_s"), [(28.0, 20.0), (10.0, 6.0), (5.5, 1.5)])
 def test_the_provider_has_its_timeout_or_what_lambda_leaves_less_a_reserve(lambda_s: float, allowed_s: float) -> None:
     provider = FakeProvider()
     before_s = time.monotonic()

@@ -2,7 +2,6 @@
 
 import re
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 
@@ -10,6 +9,8 @@ from invoicing.contract import settings as settings_module
 from invoicing.contract.errors import ServiceNotConfigured
 from invoicing.contract.origins import Origin, origin_of
 from invoicing.contract.settings import CreateInvoiceSettings
+from tests.support import ROOT
+from tests.support.templates import read_template
 
 ENVIRONMENT = {
     "ALLOWED_ORIGINS": "https://shop.example,https://www.shop.example",
@@ -44,6 +45,22 @@ def test_settings_come_from_the_environment(load) -> None:
     assert settings.cryptocloud_pay_origins == {
         origin_of("https://pay.cryptocloud.plus"),
         origin_of("https://pay.trybit.com"),
+    }
+
+
+def test_what_the_owner_leaves_out_is_what_the_template_says(load) -> None:
+    settings = load(MIN_AMOUNT=None, MAX_AMOUNT=None, PROVIDER_TIMEOUT=None)
+    parameters = read_template(ROOT / "template.yaml")["Parameters"]
+    assert settings.provider_timeout == float(parameters["ProviderTimeout"]["Default"])
+    assert settings.min_amount == Decimal(parameters["MinAmount"]["Default"])
+    assert settings.max_amount == Decimal(parameters["MaxAmount"]["Default"])
+
+
+def test_the_owner_may_name_other_pay_origins(load) -> None:
+    settings = load(CRYPTOCLOUD_PAY_ORIGINS="https://pay.shop.example, http://127.0.0.1:3002/")
+    assert settings.cryptocloud_pay_origins == {
+        Origin("https", "pay.shop.example", 443),
+        Origin("http", "127.0.0.1", 3002),
     }
 
 
@@ -88,10 +105,14 @@ def test_only_listed_origins_may_call(load) -> None:
         ("INVOICE_LIFETIME", "1.5"),
         ("COINS", "btc"),
         ("COINS", "BTC;ETH"),
+        ("COINS", "B"),
+        ("COINS", "B" * 21),
+        ("COINS", "BTC,B C"),
         ("MIN_AMOUNT", "nothing"),
         ("MIN_AMOUNT", "0"),
         ("MIN_AMOUNT", "NaN"),
-        ("MAX_AMOUNT", "0.001"),
+        ("MIN_AMOUNT", "0.501"),
+        ("MAX_AMOUNT", "499.001"),
         ("MAX_AMOUNT", "1000000000.01"),
         ("MIN_AMOUNT", "501"),
         ("PROVIDER_TIMEOUT", "0"),
@@ -99,8 +120,9 @@ def test_only_listed_origins_may_call(load) -> None:
     ],
 )
 def test_a_wrong_variable_is_named_for_the_log_without_its_value(load, name: str, value: str | None) -> None:
+    # In v1 lifetime and coins would be refused whatever they are.
     with pytest.raises(ServiceNotConfigured) as fault:
-        load(**{name: value})
+        load(**{"CRYPTOCLOUD_API": "v2", name: value})
     assert name in fault.value.reason
     assert value is None or f"'{value}'" not in fault.value.reason
 
@@ -124,7 +146,7 @@ def test_an_allowed_origin_that_no_browser_sends_is_refused(load, origin: str) -
 
 
 def test_the_template_and_the_settings_accept_the_same_origins(load) -> None:
-    pattern = re.compile(only_template_pattern("AllowedOrigins"))
+    pattern = re.compile(read_template(ROOT / "template.yaml")["Parameters"]["AllowedOrigins"]["AllowedPattern"])
     for origin in (*SENT_BY_BROWSERS, "*", "none"):
         assert pattern.fullmatch(origin), origin
         assert load(ALLOWED_ORIGINS=origin).allowed_origins == {origin}
@@ -132,13 +154,6 @@ def test_the_template_and_the_settings_accept_the_same_origins(load) -> None:
     for origin in NEVER_SENT_BY_A_BROWSER:
         for origins in (origin, f"https://www.shop.example,{origin}", f"{origin},https://www.shop.example"):
             assert not pattern.fullmatch(origins), origins
-
-
-def only_template_pattern(parameter: str) -> str:
-    text = (Path(__file__).parents[2] / "template.yaml").read_text()
-    found = re.search(rf"^  {parameter}:$.*?^    AllowedPattern: (?:>-\n +)?(.*?)$", text, re.MULTILINE | re.DOTALL)
-    assert found, f"{parameter} has no pattern in template.yaml"
-    return found.group(1)
 
 
 @pytest.mark.parametrize(

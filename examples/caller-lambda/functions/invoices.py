@@ -48,7 +48,7 @@ class ServiceBroken(InvoiceError):
 ERRORS: dict[str, type[InvoiceError]] = {
     # A request with this order_id is still running: for 28 s at most, then the next one gets its invoice.
     "InvoiceInProgress": TryAgainLater,
-    # CryptoCloud is down: nothing was created, and for up to 30 s nothing is tried.
+    # CryptoCloud is down: nothing was created.
     "ProviderUnavailable": TryAgainLater,
     # CryptoCloud may have created an invoice whose link never arrived. Nobody can pay that one.
     "OutcomeUnknown": TryAgainLater,

@@ -1,6 +1,6 @@
 """Every way in which an invoice is not delivered: one exception per outcome, and ``ERROR_TABLE`` of them all.
 
-The table in the README is printed from here, and a test fails when the two differ.
+The table in docs/errors.md is printed from here, and a test fails when the two differ.
 """
 
 import json
@@ -31,7 +31,6 @@ class InvoicingError(Exception):
         reason: What happened, for our log only: never sent to a caller.
         fields: For bad input, the fields at fault.
         retry_after_s: Whole seconds to wait before the request is sent again, when the provider said so.
-        answered: Whether the provider answered this very request, and so is well: no reason to open the circuit.
     """
 
     code: ClassVar[str]
@@ -45,18 +44,12 @@ class InvoicingError(Exception):
     http_only: ClassVar[bool] = False
 
     def __init__(
-        self,
-        reason: str = "",
-        *,
-        fields: Sequence[FieldError] = (),
-        retry_after_s: int | None = None,
-        answered: bool = False,
+        self, reason: str = "", *, fields: Sequence[FieldError] = (), retry_after_s: int | None = None
     ) -> None:
         super().__init__(self.code)
         self.reason = reason
         self.fields = tuple(fields)
         self.retry_after_s = retry_after_s
-        self.answered = answered
 
     def problem(self, request_id: str) -> dict[str, Any]:
         """Returns the problem details object (RFC 9457, section 3) that a caller gets.
@@ -118,7 +111,7 @@ class OriginNotAllowed(InvoicingError):
     http_status = 403
     title = "This site may not create invoices"
     detail = "The Origin header is not among the allowed origins of this service."
-    when = "the `Origin` header is not in `ALLOWED_ORIGINS`"
+    when = "the `Origin` header is not in `AllowedOrigins`"
 
 
 class InvoiceNotFound(InvoicingError):
@@ -178,7 +171,7 @@ class ServiceNotConfigured(InvoicingError):
     http_status = 500
     title = "The service is not set up yet"
     detail = "The owner of this service has not set it up completely; its log says what is missing."
-    when = "the secret is missing, empty or malformed, or a setting is wrong"
+    when = "the secret is missing, empty or malformed, a setting is wrong, or the table may not be written"
 
 
 class ProviderCredentialsRejected(InvoicingError):
@@ -186,7 +179,7 @@ class ProviderCredentialsRejected(InvoicingError):
     http_status = 502
     title = "CryptoCloud refused our API key"
     detail = "CryptoCloud refused the API key of this service. The invoice was not created."
-    when = "CryptoCloud answered 401, also after the secret was read again"
+    when = "CryptoCloud refused the API key (401; in version 2 also 400 or 403), also after the secret was read again"
 
 
 class PayLinkRefused(InvoicingError):
@@ -209,8 +202,8 @@ class ProviderUnavailable(InvoicingError):
     title = "Invoices cannot be created right now"
     detail = "The invoice was not created. Send the request again after the time in Retry-After."
     when = (
-        "CryptoCloud answered 406, 429 or 503 or could not be reached, the circuit is open, or the secret or the table "
-        "could not be reached: the invoice was not created; has `Retry-After`"
+        "CryptoCloud answered 406, 429 or 503, or CryptoCloud, the secret or the table could not be reached: the "
+        "invoice was not created; has `Retry-After`"
     )
     retryable = True
     default_retry_after_s = 5

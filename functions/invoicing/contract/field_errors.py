@@ -7,6 +7,7 @@ from pydantic import BaseModel, ValidationError
 
 from invoicing.contract.errors import FieldError, InvalidRequest
 from invoicing.contract.exact_json import NotAJsonObject, parse_json_object
+from invoicing.contract.personal_data import may_hold_email
 
 _MAX_FIELD_ERRORS = 20
 _MAX_POINTER_LENGTH = 100
@@ -46,8 +47,8 @@ def read_json_object(text: bytes) -> dict[str, Any]:
 
 
 def _pointer(path: Sequence[str | int]) -> str:
-    # A field's name is the caller's own word, and pointers are logged: never an e-mail address.
-    names = ("(an e-mail address)" if "@" in str(step) else str(step) for step in path)
+    # A field's name is the caller's own word, and pointers are logged: never an e-mail address, however it is written.
+    names = ("(may be an e-mail address)" if may_hold_email(str(step)) else str(step) for step in path)
     escaped = (name.replace("~", "~0").replace("/", "~1") for name in names)
     return "".join(f"/{step}" for step in escaped)[:_MAX_POINTER_LENGTH]
 

@@ -18,12 +18,16 @@ def parse_idempotency_key(header: str) -> str:
     """Returns the key in a header ``Idempotency-Key``.
 
     Args:
-        header: The header's value: 1 to 255 visible characters, bare, or quoted as in
-            https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/.
+        header: The header's value: 1 to 255 visible characters without a comma, bare, or quoted as in
+            https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/. A header that was sent twice
+            arrives as one, its values joined by a comma: as one key, ``k,k`` would be another purchase than ``k``.
+            https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html
 
     Raises:
         InvalidRequest: It is not such a value. A key that we do not understand must not count as no key.
     """
+    if "," in header:
+        raise InvalidRequest(fields=[FieldError("", "the header Idempotency-Key must be one key, without a comma")])
     value = header.strip(" \t")
     if quoted := _QUOTED.fullmatch(value):
         value = re.sub(r"\\(.)", r"\1", quoted.group(1))

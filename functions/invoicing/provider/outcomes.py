@@ -4,6 +4,7 @@ A call has one of three outcomes: it succeeded, the provider did nothing for sur
 done for sure may be tried again: creating an invoice is not idempotent at the provider.
 """
 
+import codecs
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -31,6 +32,7 @@ _CURRENCY = re.compile(r"[\x21-\x7e]{1,32}")
 _MAX_AMOUNT_DIGITS = 24
 _AMOUNT = re.compile(rf"[0-9]{{1,{_MAX_AMOUNT_DIGITS}}}(\.[0-9]{{1,{_MAX_AMOUNT_DIGITS}}})?")
 _MAX_URL_LENGTH = 2048
+_QUOTED = re.compile(r'"[^"]*"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,7 @@ class Reply:
 
     Args:
         status: The HTTP status.
-        body: The body, or ``None`` when it was over ``MAX_REPLY_BYTES``.
+        body: The body; ``None`` when it was too large or did not come to its end in time.
         content_type: The header ``Content-Type``; empty without one.
         retry_after: The header ``Retry-After``, if there is one.
         location: The header ``Location``, if there is one.
@@ -62,6 +64,7 @@ class Call[Result]:
         body: JSON, or empty.
         judge: Returns what a reply that can be believed says, or raises the error that the reply means.
         reads: The statuses whose bodies ``judge`` looks at. The body of any other reply is not waited for.
+        max_reply_bytes: How long a body may be.
     """
 
     method: Literal["GET", "POST"]
@@ -69,6 +72,7 @@ class Call[Result]:
     body: bytes
     judge: Callable[[Reply], Result]
     reads: frozenset[int] = frozenset({200})
+    max_reply_bytes: int = MAX_REPLY_BYTES
 
 
 # What the provider says of invoices, by id without ``INV-``. One that it does not know is left out; one whose status it
@@ -109,7 +113,7 @@ def error_of(reply: Reply) -> InvoicingError:
     """
     match reply.status:
         case 401:
-            return ProviderCredentialsRejected("provider answered 401", answered=True)
+            return ProviderCredentialsRejected("provider answered 401")
         case 406 | 429 | 503:
             return ProviderUnavailable(
                 f"provider answered {reply.status}", retry_after_s=retry_after_s(reply.retry_after)
@@ -119,8 +123,7 @@ def error_of(reply: Reply) -> InvoicingError:
         # Every request gets this answer until the owner names the provider's new address.
         metrics.add_metric(PROVIDER_MOVED, "Count", 1)
         reason += f"{_to_where(reply.location)}: its API is not at this address, ask `make provider`"
-    # A redirect or a 4xx is about this request, and anybody can send one that gets it.
-    return OutcomeUnknown(reason, answered=reply.status < 500)
+    return OutcomeUnknown(reason)
 
 
 def _to_where(location: str | None) -> str:
@@ -135,16 +138,23 @@ def object_in(reply: Reply) -> dict[str, Any]:
     """Returns the JSON object in a reply.
 
     Raises:
-        OutcomeUnknown: The body is too large, or not such an object.
+        OutcomeUnknown: The body is too large, did not come to its end, or is not such an object.
     """
     if reply.body is None:
-        raise OutcomeUnknown(f"provider answered {reply.status} with more than 64 KiB")
-    if reply.content_type.partition(";")[0].strip().lower() != "application/json":
+        raise OutcomeUnknown(f"provider answered {reply.status} with a body that is too large or did not come whole")
+    if _media_types(reply.content_type) != {"application/json"}:
         raise OutcomeUnknown(f"provider answered {reply.status} with another media type than JSON")
     try:
-        return parse_json_object(reply.body)
+        # RFC 8259, 8.1: nobody may send the mark, whoever reads may ignore it.
+        return parse_json_object(reply.body.removeprefix(codecs.BOM_UTF8))
     except NotAJsonObject:
         raise OutcomeUnknown(f"provider answered {reply.status} without a JSON object") from None
+
+
+def _media_types(header: str) -> set[str]:
+    # The header is for one value, and proxies add another, which arrives behind a comma: RFC 9110, 8.3.
+    values = _QUOTED.sub("", header).split(",")
+    return {value.partition(";")[0].strip().lower() for value in values} - {""}
 
 
 def is_link(value: object) -> TypeGuard[str]:

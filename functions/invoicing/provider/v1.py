@@ -44,7 +44,7 @@ def judge(reply: Reply) -> Invoice:
         case 200:
             return _invoice_in(reply)
         case 400:
-            raise InvoiceRejected("provider answered 400", answered=True)
+            raise InvoiceRejected("provider answered 400")
     raise error_of(reply)
 
 

@@ -85,12 +85,12 @@ def judge(reply: Reply) -> Invoice:
             return _invoice_in(reply)
         case 400:
             if _names_the_key(reply):
-                raise ProviderCredentialsRejected("provider answered 400 and named the key", answered=True)
+                raise ProviderCredentialsRejected("provider answered 400 and named the key")
             # Whatever the body is: that the request was refused is what a 400 means (RFC 9110, section 15.5.1), and the
-            # provider documents it so. What stands in front of the API says 400 of what it did not pass on.
-            raise InvoiceRejected("provider answered 400", answered=True)
+            # provider documents it so. A proxy in front of the API says 400 of what it did not pass on.
+            raise InvoiceRejected("provider answered 400")
         case 403 if _has_detail(reply):
-            raise ProviderCredentialsRejected("provider answered 403 in JSON", answered=True)
+            raise ProviderCredentialsRejected("provider answered 403 in JSON")
     # A 403 in HTML is a firewall's, and that is no "not created": a firewall may also read replies and hold back one of
     # a request that went through (https://ngrok.com/docs/traffic-policy/actions/owasp-crs-response).
     raise error_of(reply)

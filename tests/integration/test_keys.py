@@ -7,8 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from invoicing.keys import IdempotencyKey
-from tests.integration.conftest import API_KEY, EMAIL, NO_CIRCUIT, PROVIDER_TIMEOUT_S
+from tests.support.account import API_KEY
 from tests.support.metrics import metrics_in
+from tests.support.stack import EMAIL, PROVIDER_TIMEOUT_S
 
 
 def test_the_same_key_is_the_same_invoice_and_says_so(stack, fresh) -> None:
@@ -25,6 +26,38 @@ def test_the_same_key_is_the_same_invoice_and_says_so(stack, fresh) -> None:
 def test_a_direct_callers_key_is_its_key_or_else_its_order_id(stack, fresh, name) -> None:
     first, again = (stack.invoke({"amount": 1, name: fresh}) for _ in range(2))
     assert first.payload == again.payload
+    assert len(stack.seen()["calls"]) == 1
+
+
+def test_a_direct_callers_key_never_blocks_the_order_of_that_name(stack, fresh) -> None:
+    other = stack.invoke({"amount": 2, "idempotency_key": fresh, "order_id": f"{fresh}-2"})
+    order = stack.invoke({"amount": 1, "order_id": fresh})
+    assert (other.error_type, order.error_type) == (None, None)
+    assert other.payload["invoice_id"] != order.payload["invoice_id"]
+
+
+def test_a_key_that_was_sent_twice_is_refused_and_not_another_key(stack, fresh) -> None:
+    assert stack.post({"amount": 1}, key=fresh).status == 200
+    answer = stack.post({"amount": 1}, key=f"{fresh},{fresh}")
+    assert (answer.status, answer.payload["code"]) == (400, "invalid_request")
+    assert "comma" in answer.payload["errors"][0]["detail"]
+    assert len(stack.seen()["calls"]) == 1
+
+
+@pytest.mark.parametrize(
+    "damage", [{"validation": "whatever"}, {"status": "?"}, {"data": "{"}, {"data": 1}, {"validation": 1}]
+)
+def test_a_damaged_record_is_our_fault_and_the_log_says_which_one(stack, fresh, damage) -> None:
+    record_id = IdempotencyKey("http", fresh).record_id
+    stack.post({"amount": 1}, key=fresh)
+    record = stack.table.get_item(Key={"id": record_id})["Item"]
+    stack.table.put_item(Item={**record, **damage})
+    log_before = len(stack.log_text())
+    answer = stack.post({"amount": 1}, key=fresh)
+    assert (answer.status, answer.payload["code"], answer.payload["retryable"]) == (500, "internal_error", False)
+    log = stack.log_text()[log_before:]
+    assert f"the idempotency record {record_id} is damaged" in log
+    assert any("InternalError" in metric for metric in metrics_in(log))
     assert len(stack.seen()["calls"]) == 1
 
 
@@ -81,21 +114,13 @@ def test_a_key_that_is_none_is_refused(stack, key) -> None:
 
 
 def test_a_key_costs_two_table_calls_and_no_key_none(start_stack, fresh) -> None:
-    stack = start_stack(environment=NO_CIRCUIT)
+    stack = start_stack()
     stack.post({"amount": 1})
     stack.invoke({"amount": 1})
     assert stack.calls_of("table") == {}
     stack.post({"amount": 1}, key=fresh)
     assert stack.calls_of("table") == {"PutItem": 1, "UpdateItem": 1}
     assert stack.calls_of("secrets") == {"GetSecretValue": 1}
-
-
-def test_the_circuit_costs_one_read_for_many_requests(start_stack) -> None:
-    stack = start_stack(sandboxes=1)
-    for _ in range(20):
-        stack.post({"amount": 1})
-    # The state is cached for 5 s, and twenty requests may straddle the end of that.
-    assert stack.calls_of("table") in ({"GetItem": 1}, {"GetItem": 2})
 
 
 def test_a_record_holds_neither_key_nor_email_and_ends_after_a_day(stack, fresh) -> None:
@@ -143,7 +168,7 @@ def test_a_created_invoice_is_delivered_although_its_record_is_lost(stack, fresh
 
 
 def test_a_failure_is_told_as_it_was_although_the_key_could_not_be_released(stack, fresh) -> None:
-    stack.tell("/table/fail", operation="DeleteItem", times=2)
+    stack.tell("/table/fail", operation="UpdateItem", times=2)
     stack.misbehave("status", value=400)
     log_before = len(stack.log_text())
     assert stack.post({"amount": 1}, key=fresh).payload["code"] == "invoice_rejected"

@@ -1,0 +1,89 @@
+/** What the page asks the service for, under the names of its contract. */
+export interface CryptoPayRequest {
+  amount?: string;
+  currency?: string;
+  order_id?: string;
+  email?: string;
+  description?: string;
+}
+
+/** The service's reply to a created invoice. */
+export interface CryptoPayInvoice {
+  status: "success";
+  pay_url: string;
+  currency: string;
+  invoice_id: string;
+  amount?: number;
+  amount_usd?: number;
+}
+
+export interface CryptoPayError {
+  /** A code of the service's error table, or one of the element's own. */
+  code: string;
+  /** The HTTP status, if there was a reply. */
+  status?: number;
+  /** Whether trying again may help. */
+  retryable: boolean;
+  /** What the buyer reads. */
+  message: string;
+  /** The reply: RFC 9457 problem details, if it was that. */
+  problem?: unknown;
+}
+
+/** Setters take what a page has at hand; `null` and `undefined` remove the attribute. */
+type Text = string | number | null | undefined;
+
+export declare class CryptoPay extends HTMLElement {
+  get endpoint(): string;
+  set endpoint(value: Text);
+  get amount(): string;
+  set amount(value: Text);
+  get currency(): string;
+  set currency(value: Text);
+  get orderId(): string;
+  set orderId(value: Text);
+  get description(): string;
+  set description(value: Text);
+  get email(): string;
+  set email(value: Text);
+  get payOrigin(): string;
+  set payOrigin(value: Text);
+  emailField: boolean;
+  newTab: boolean;
+  showAmount: boolean;
+  disabled: boolean;
+  /** Pays, as a click does. */
+  pay(): Promise<void>;
+  /** Makes the next click a new purchase. */
+  reset(): void;
+}
+
+/** The attributes, as a template writes them. */
+export interface CryptoPayAttributes {
+  endpoint: string;
+  amount: string | number;
+  currency?: string;
+  "order-id"?: string | number;
+  description?: string;
+  email?: string;
+  "pay-origin"?: string;
+  "email-field"?: boolean | "true" | "false" | "";
+  "new-tab"?: boolean | "true" | "false" | "";
+  "show-amount"?: boolean | "true" | "false" | "";
+  disabled?: boolean;
+  [text: `text-${string}`]: string | undefined;
+}
+
+/** The events, by name. All bubble, are composed, and can be cancelled. */
+export interface CryptoPayEvents {
+  "crypto-pay:request": CustomEvent<CryptoPayRequest>;
+  "crypto-pay:created": CustomEvent<CryptoPayInvoice>;
+  "crypto-pay:error": CustomEvent<CryptoPayError>;
+}
+
+declare global {
+  interface HTMLElementTagNameMap {
+    "crypto-pay": CryptoPay;
+  }
+  interface GlobalEventHandlersEventMap extends CryptoPayEvents {}
+}

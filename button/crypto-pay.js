@@ -1,0 +1,507 @@
+// <crypto-pay>: a button that creates a CryptoCloud invoice and takes the buyer to its pay page.
+// README.md beside this file says how to use it. MIT License.
+
+const PAY_ORIGINS = "https://pay.cryptocloud.plus https://pay.trybit.com";
+const KEY_LIFETIME_MS = 30 * 60_000;
+const REQUEST_TIMEOUT_MS = 35_000; // the service answers within 30 s
+const RETRY_MS = 2000;
+const MAX_RETRY_MS = 10_000; // the buyer reads of a longer wait and decides
+const IN_PROGRESS_MS = 30_000; // by then the other request with the same key has ended
+const TAB_CHECK_MS = 300;
+
+const BODY = ["amount", "currency", "order-id", "email", "description"];
+const PURCHASE = [...BODY, "endpoint", "pay-origin", "email-field"];
+const SWITCHES = ["email-field", "new-tab", "show-amount", "disabled"];
+
+// For an error, the text of its code, else "unavailable" if trying again may help, else "shop".
+const TEXTS = {
+  en: {
+    pay: "Pay with crypto",
+    email: "E-mail (optional)",
+    busy: "Preparing your payment…",
+    again: "Try again",
+    continue: "Continue to payment",
+    unavailable: "The payment service is not available right now. Nothing was charged. Please try again in a moment.",
+    network_error: "The payment service could not be reached. Please check your connection and try again.",
+    shop: "The payment could not be started. Nothing was charged. Please contact the shop.",
+  },
+  pt: {
+    pay: "Pagar com cripto",
+    email: "E-mail (opcional)",
+    busy: "Preparando o pagamento…",
+    again: "Tentar novamente",
+    continue: "Continuar para o pagamento",
+    unavailable: "O serviço de pagamento não está disponível agora. Nada foi cobrado. Tente novamente em instantes.",
+    network_error: "Não foi possível acessar o serviço de pagamento. Verifique sua conexão e tente novamente.",
+    shop: "Não foi possível iniciar o pagamento. Nada foi cobrado. Entre em contato com a loja.",
+  },
+  es: {
+    pay: "Pagar con cripto",
+    email: "Correo electrónico (opcional)",
+    busy: "Preparando el pago…",
+    again: "Intentar de nuevo",
+    continue: "Continuar al pago",
+    unavailable: "El servicio de pago no está disponible ahora. No se cobró nada. Inténtelo de nuevo en un momento.",
+    network_error: "No se pudo conectar con el servicio de pago. Compruebe su conexión e inténtelo de nuevo.",
+    shop: "No se pudo iniciar el pago. No se cobró nada. Póngase en contacto con la tienda.",
+  },
+  ru: {
+    pay: "Оплатить криптовалютой",
+    email: "Эл. почта (необязательно)",
+    busy: "Готовим оплату…",
+    again: "Попробовать снова",
+    continue: "Перейти к оплате",
+    unavailable: "Платёжный сервис сейчас недоступен. Деньги не списаны. Попробуйте снова через минуту.",
+    network_error: "Не удалось связаться с платёжным сервисом. Проверьте подключение и попробуйте снова.",
+    shop: "Не удалось начать оплату. Деньги не списаны. Обратитесь в магазин.",
+  },
+};
+
+const STYLE = `
+  :host { display: inline-block; inline-size: 18rem; max-inline-size: 100%; overflow-wrap: anywhere; }
+  :host([hidden]), [hidden] { display: none !important; }
+  label { display: block; margin-block-end: .75rem; }
+  input, button, a { display: block; box-sizing: border-box; inline-size: 100%; min-block-size: 2.75rem;
+    padding: .5rem 1rem; font: inherit; border: 1px solid #767676; border-radius: var(--crypto-pay-radius, .5rem); }
+  button, a { border-color: transparent; font-weight: 600; text-align: center; text-decoration: none; cursor: pointer;
+    background: var(--crypto-pay-background, #1d4ed8); color: var(--crypto-pay-color, #fff); }
+  @media (hover: hover) { :is(button, a):hover { filter: brightness(1.12); } }
+  :is(button, a):active { filter: brightness(.85); }
+  button:disabled { filter: none; opacity: .55; cursor: not-allowed; }
+  /* White and navy: one of them has 3:1 on any background. */
+  :focus-visible { outline: 3px solid var(--crypto-pay-focus, #1e3a8a); outline-offset: 3px; box-shadow: 0 0 0 3px #fff; }
+  [aria-busy=true] { filter: none !important; cursor: progress; }
+  [aria-busy=true]::before { content: ""; display: inline-block; box-sizing: border-box; inline-size: 1em; block-size: 1em;
+    margin-inline-end: .5em; vertical-align: -.125em; border: .15em solid; border-block-start-color: transparent;
+    border-radius: 50%; }
+  @media (prefers-reduced-motion: no-preference) { [aria-busy=true]::before { animation: turn 1s infinite linear; } }
+  @keyframes turn { to { rotate: 1turn; } }
+  ::slotted(*) { margin: 0; }
+  #amount { unicode-bidi: isolate; white-space: nowrap; }
+  #amount:not(:empty)::before { content: "· "; }
+  p { margin: .75rem 0 0; }
+  p:empty { margin: 0; }
+  .quiet { position: absolute; clip-path: inset(50%); }
+  .error { padding: .5rem .75rem; border: 1px solid; border-inline-start-width: .375rem;
+    border-radius: var(--crypto-pay-radius, .5rem); color: var(--crypto-pay-error, light-dark(#991b1b, #fecaca));
+    background: var(--crypto-pay-error-background, light-dark(#fef2f2, #450a0a)); }
+`;
+
+// A style sheet, which unlike <style> a strict CSP allows, belongs to one document.
+const sheets = new WeakMap();
+const sheetsOf = (document) => {
+  const { CSSStyleSheet } = document.defaultView ?? {};
+  if (CSSStyleSheet && !sheets.has(document)) {
+    sheets.set(document, new CSSStyleSheet());
+    sheets.get(document).replaceSync(STYLE);
+  }
+  return CSSStyleSheet ? [sheets.get(document)] : [];
+};
+
+const create = (tag, attributes, ...children) => {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children);
+  return element;
+};
+
+const memory = {};
+
+const stored = (name, value) => {
+  try {
+    if (value === undefined) return memory[name] ?? sessionStorage.getItem(name);
+    memory[name] = value;
+    sessionStorage.setItem(name, value);
+    delete memory[name];
+  } catch {} // refused or full
+};
+
+const forget = (name) => stored(name, "");
+
+const keyOf = (name) => {
+  const [kept, end] = stored(name)?.split(" ") ?? [];
+  if (end > Date.now()) return kept;
+  const key = crypto.getRandomValues(new Uint32Array(4)).join("-");
+  stored(name, `${key} ${Date.now() + KEY_LIFETIME_MS}`);
+  return key;
+};
+
+// 64 bits, so that no e-mail address is stored and no two purchases share a key.
+const hash = (text) => {
+  let [a, b] = [0x9e3779b9, 0x85ebca6b];
+  for (const char of text) {
+    a = Math.imul(a ^ char.codePointAt(), 0x01000193);
+    b = Math.imul((b << 5) ^ (b >>> 7) ^ char.codePointAt(), 0x2c1b3c6d);
+  }
+  return [a ^ (b >>> 15), b ^ (a >>> 13)].map((half) => (half >>> 0).toString(36)).join("-");
+};
+
+// Retry-After: seconds, a date, or null where there is none.
+const retryMs = (header) =>
+  Math.max(0, (isNaN(header) ? Date.parse(header) - Date.now() : header * 1000) || RETRY_MS);
+
+const LOOPBACK = /^(localhost|127(\.\d+){3}|\[::1\])$/;
+
+const originOf = (text) => {
+  try {
+    const { protocol, hostname, origin, username, password } = new URL(text);
+    const safe = protocol === "https:" || (protocol === "http:" && LOOPBACK.test(hostname));
+    return safe && !username && !password && origin;
+  } catch {} // no URL
+};
+
+const payLink = (text, allowed) => {
+  const origin = originOf(text);
+  return origin && allowed.split(/[\s,]+/).some((one) => originOf(one) === origin) && new URL(text).href;
+};
+
+// The service takes the ASCII form of an international domain; browsers differ in what their e-mail fields give.
+const asciiEmail = (email) => {
+  const [, name, domain] = /^(.*)@([^@/?#:\\\s]*[^\0-\x7f][^@/?#:\\\s]*)$/.exec(email) ?? [];
+  try {
+    return domain ? `${name}@${new URL(`http://${domain}`).hostname}` : email;
+  } catch {
+    return email;
+  }
+};
+
+// A tab that says what it waits for. In a sandboxed frame it may be out of reach: then none.
+const openTab = (text, lang) => {
+  const tab = open("", "_blank");
+  try {
+    const { body, documentElement } = tab.document;
+    tab.document.title = body.textContent = text;
+    documentElement.lang = lang;
+    documentElement.style.colorScheme = "light dark";
+    Object.assign(body.style, { font: "1.25rem system-ui, sans-serif", textAlign: "center", padding: "30vh 1rem 0" });
+    return tab;
+  } catch {
+    tab?.close();
+  }
+};
+
+// Resolves to {invoice}, or to an error {code}, with {retryMs} if trying again may help.
+async function post(endpoint, key, body, run) {
+  const timer = setTimeout(() => run.abort(), REQUEST_TIMEOUT_MS);
+  let response, reply;
+  try {
+    const headers = { "Content-Type": "application/json", "Idempotency-Key": key };
+    response = await fetch(endpoint, { method: "POST", headers, body, signal: run.signal });
+    reply = JSON.parse(await response.text());
+  } catch (error) {
+    if (run.signal.aborted) return { code: "outcome_unknown", retryMs: Infinity };
+    if (!response) {
+      const hint = `${error.message}. If it is CORS: is ${location.origin} in AllowedOrigins, and does no script add headers to requests?`;
+      return { code: "network_error", hint, retryMs: RETRY_MS };
+    }
+    // Not JSON, or broken off. What kind of error that is differs from browser to browser.
+  } finally {
+    clearTimeout(timer);
+  }
+  const { ok, status } = response;
+  if (ok) return reply?.pay_url ? { invoice: reply } : { code: "outcome_unknown", status, retryMs: RETRY_MS };
+  // API Gateway's own errors have only a message.
+  const { code = `http_${status}`, retryable = status === 429 || status >= 500 } = reply ?? {};
+  const again = retryable || code === "idempotency_key_reused";
+  return { code, status, problem: reply, retryMs: again ? retryMs(response.headers.get("Retry-After")) : undefined };
+}
+
+const buttons = new Set(); // those in the page
+
+// On a server, where pages are rendered, there are no elements.
+export class CryptoPay extends (globalThis.HTMLElement ?? class {}) {
+  static observedAttributes = PURCHASE;
+
+  #run; // AbortController of the running request
+  #kept; // the name of the last key
+  #state = { name: "idle" };
+  #observer = new MutationObserver(() => this.#render());
+  #slotted = create("slot", {});
+  #label = create("span", { dir: "auto" });
+  #amount = create("span", { id: "amount" });
+  #button = create("button", { type: "button", part: "button" }, this.#slotted, this.#label, " ", this.#amount);
+  #link = create("a", { part: "button", target: "_blank", rel: "noopener", dir: "auto", hidden: "" });
+  #message = create("p", { part: "message", role: "status", id: "message", dir: "auto" });
+  #emailLabel = create("span", { dir: "auto" });
+  #email = create("input", { type: "email", part: "email", autocomplete: "email", maxlength: 254, dir: "ltr" });
+  #field = create("label", { part: "label", hidden: "" }, this.#emailLabel, this.#email);
+
+  constructor() {
+    super();
+    const root = this.attachShadow({ mode: "open" });
+    root.adoptedStyleSheets = sheetsOf(this.ownerDocument);
+    root.append(this.#field, this.#button, this.#link, this.#message);
+    this.#button.addEventListener("click", () => this.pay());
+    this.#link.addEventListener("click", (event) => this.#follow(event));
+    // The Enter that ends the composition of a word is not meant for us; Safari says so only by the code 229.
+    this.#email.addEventListener(
+      "keydown",
+      (event) => event.key === "Enter" && !event.isComposing && event.keyCode !== 229 && this.pay(),
+    );
+  }
+
+  /** Makes the next click a new purchase. */
+  reset() {
+    this.#forgetKept();
+    forget(this.#purchase().name);
+    this.#stop();
+  }
+
+  focus(options) {
+    (this.#link.hidden ? this.#button : this.#link).focus(options);
+  }
+
+  click() {
+    this.#button.click();
+  }
+
+  connectedCallback() {
+    for (const name of PROPERTIES.keys()) {
+      if (!Object.hasOwn(this, name)) continue; // set before this file was loaded
+      const value = this[name];
+      delete this[name];
+      this[name] = value;
+    }
+    buttons.add(this);
+    addEventListener("pagehide", this.#stop); // who comes back finds a button that works
+    this.#observer.observe(this, { attributes: true, childList: true, characterData: true, subtree: true });
+    this.#render();
+  }
+
+  disconnectedCallback() {
+    queueMicrotask(() => {
+      if (this.isConnected) return; // it was only moved
+      buttons.delete(this);
+      removeEventListener("pagehide", this.#stop);
+      this.#observer.disconnect();
+      this.#stop();
+    });
+  }
+
+  adoptedCallback() {
+    this.shadowRoot.adoptedStyleSheets = sheetsOf(this.ownerDocument);
+  }
+
+  attributeChangedCallback(name, before, now) {
+    if (before === now) return;
+    if (name === "email") this.#email.value = now ?? "";
+    this.#stop(); // what is running is another purchase
+  }
+
+  /** Pays, as a click does. */
+  async pay() {
+    if (this.#run || this.#is("disabled")) return;
+    if (this.#is("email-field")) {
+      this.#email.value = asciiEmail(this.#email.value);
+      if (!this.#email.reportValidity()) return;
+    }
+    if (!this.#emit("request", this.#purchase().fields) || this.#run) return;
+    const run = (this.#run = new AbortController());
+    this.#show("busy");
+    let tab, watch;
+    try {
+      if (this.#is("new-tab")) tab = openTab(this.#text("busy"), this.#lang());
+      // Closing the tab cancels.
+      if (tab) watch = setInterval(() => tab.closed && this.#run === run && this.#stop(), TAB_CHECK_MS);
+      const outcome = await this.#request(run);
+      if (this.#run !== run) return; // the purchase was changed or left meanwhile
+      if (!outcome.url) this.#fail(outcome);
+      else if (!this.#emit("created", outcome.invoice)) this.#stop();
+      else tab = this.#leave(outcome.url, tab, run);
+    } catch (error) {
+      if (this.#run === run) this.#fail({ code: "unexpected_error", hint: error });
+    } finally {
+      clearInterval(watch);
+      tab?.close();
+    }
+  }
+
+  // Goes to the pay page; returns the tab if it is not needed.
+  #leave(url, tab, run) {
+    if (tab && !tab.closed) {
+      this.#stop();
+      tab.location.replace(url);
+      tab.opener = null; // now and not before, when a sandboxed frame would lose the right to steer the tab
+    } else if (top === window) {
+      location.assign(url);
+      setTimeout(() => this.#run === run && this.#stop(), 10_000); // the browser was stopped
+      return tab;
+    } else {
+      // Never within a frame: the buyer must see whose page it is. Where the browser forbids to leave, a link does it.
+      this.#stop();
+      const focused = this.shadowRoot.activeElement === this.#button;
+      this.#link.href = url;
+      this.#show("ready", this.#text("continue"));
+      if (focused) this.#link.focus();
+      try {
+        top.location.href = url; // another origin may set this, and call neither assign nor its like
+      } catch {} // the link is there
+      return tab;
+    }
+  }
+
+  // A frame that may not open tabs goes there itself, as the last means.
+  #follow(event) {
+    event.preventDefault();
+    const { href } = this.#link;
+    let tab;
+    try {
+      tab = open(href, "_blank");
+      tab.opener = null; // throws where it is out of reach, as we are to it
+    } catch {}
+    if (tab) this.#stop();
+    else location.assign(href);
+  }
+
+  #get(name) {
+    return this.getAttribute(name)?.trim() ?? "";
+  }
+
+  #is(name) {
+    return isOn(this.getAttribute(name));
+  }
+
+  #purchase() {
+    const fields = {};
+    for (const name of BODY) {
+      const value = name === "email" && this.#is("email-field") ? this.#email.value.trim() : this.#get(name);
+      if (value) fields[name.replace("-", "_")] = name === "email" ? asciiEmail(value) : value;
+    }
+    const body = JSON.stringify(fields);
+    return { fields, body, name: `crypto-pay:${hash(this.#get("endpoint") + body)}` };
+  }
+
+  // Ends the key of the last purchase, unless another button is for the same.
+  #forgetKept() {
+    const name = this.#kept;
+    if (name && ![...buttons].some((other) => other !== this && other.#purchase().name === name)) forget(name);
+  }
+
+  async #request(run) {
+    for (const name of ["endpoint", "amount"]) {
+      if (!this.#get(name)) return { code: "attribute_missing", hint: name };
+    }
+    const payOrigins = this.#get("pay-origin") || PAY_ORIGINS;
+    const endpoint = this.#get("endpoint");
+    const { body, name } = this.#purchase();
+    if (this.#kept !== name) this.#forgetKept();
+    this.#kept = name;
+    const end = Date.now() + IN_PROGRESS_MS;
+    for (let retries = 1; ; ) {
+      const outcome = await post(endpoint, keyOf(name), body, run);
+      if (outcome.invoice) {
+        const url = payLink(outcome.invoice.pay_url, payOrigins);
+        const hint = `pay_url is not of ${payOrigins}. Is pay-origin the same as the stack's PayOrigins?`;
+        return url ? { ...outcome, url } : { code: "foreign_pay_url", hint };
+      }
+      if (outcome.code === "idempotency_key_reused") forget(name);
+      const waits = outcome.code === "invoice_in_progress" && Date.now() + outcome.retryMs < end;
+      if (!waits && (!retries-- || !(outcome.retryMs <= MAX_RETRY_MS))) return outcome;
+      await new Promise((resolve) => setTimeout(resolve, outcome.retryMs));
+      if (run.signal.aborted) return outcome;
+    }
+  }
+
+  #fail({ code, status, problem, hint, retryMs }) {
+    const retryable = retryMs !== undefined;
+    const message = this.#text(code) ?? this.#text(retryable ? "unavailable" : "shop");
+    console.error(`<crypto-pay>: ${code}.`, hint ?? problem);
+    this.#stop();
+    if (this.#emit("error", { code, status, retryable, message, problem })) {
+      this.#show("failed", message, retryable);
+    }
+  }
+
+  // False if the site's own code takes over.
+  #emit(what, detail) {
+    return this.dispatchEvent(
+      new CustomEvent(`crypto-pay:${what}`, { detail, bubbles: true, composed: true, cancelable: true }),
+    );
+  }
+
+  #stop = () => {
+    this.#run?.abort();
+    this.#run = undefined;
+    this.#show("idle");
+  };
+
+  #show(name, message = "", retryable = false) {
+    this.#state = { name, message, retryable };
+    this.#render();
+  }
+
+  #render() {
+    const { name, message, retryable } = this.#state;
+    const busy = name === "busy";
+    const failed = name === "failed";
+    const ready = name === "ready";
+    const label = busy ? "busy" : failed && retryable ? "again" : "pay";
+    const content = this.textContent.trim() || this.firstElementChild;
+    this.#slotted.hidden = label !== "pay" || !content;
+    set(this.#label, this.#slotted.hidden ? this.#text(label) : "");
+    set(this.#amount, label === "pay" && this.#is("show-amount") ? this.#price() : "");
+    set(this.#link, this.#text("continue"));
+    set(this.#message, busy ? this.#text("busy") : message);
+    set(this.#emailLabel, this.#text("email"));
+    this.#message.className = busy || ready ? "quiet" : failed ? "error" : "";
+    this.#field.hidden = !this.#is("email-field");
+    this.#email.readOnly = busy;
+    this.#email.disabled = this.#button.disabled = this.#is("disabled");
+    this.#button.hidden = ready;
+    this.#link.hidden = !ready;
+    this.#button.setAttribute("aria-busy", busy);
+    this.#button.setAttribute("aria-disabled", busy); // disabled would lose the focus
+    this.#button.setAttribute("aria-describedby", failed ? "message" : "");
+    // A picture may have no text of its own.
+    const named = this.#slotted.hidden || this.textContent.trim() || this.querySelector("[alt], [aria-label], title");
+    this.#button.setAttribute("aria-label", named ? "" : this.#text("pay"));
+  }
+
+  #price() {
+    const [amount, currency] = [this.#get("amount"), this.#get("currency") || "USD"];
+    try {
+      return amount && new Intl.NumberFormat(this.#lang() || undefined, { style: "currency", currency }).format(amount);
+    } catch {
+      return `${amount} ${currency}`;
+    }
+  }
+
+  #lang() {
+    for (let node = this; node; node = node.getRootNode().host) {
+      const found = node.closest("[lang]");
+      if (found) return found.lang;
+    }
+    return document.documentElement.lang;
+  }
+
+  #text(name) {
+    const language = TEXTS[this.#lang().split("-")[0].toLowerCase()] ?? TEXTS.en;
+    return this.getAttribute(`text-${name}`) ?? language[name];
+  }
+}
+
+const isOn = (value) => value !== null && value.trim().toLowerCase() !== "false";
+
+// So that nobody hears the same text twice.
+const set = (element, text) => element.textContent === text || (element.textContent = text);
+
+const PROPERTIES = new Map(
+  [...new Set([...PURCHASE, ...SWITCHES])].map((name) => [name.replace(/-(.)/, (_, letter) => letter.toUpperCase()), name]),
+);
+for (const [property, name] of PROPERTIES) {
+  const isSwitch = SWITCHES.includes(name);
+  Object.defineProperty(CryptoPay.prototype, property, {
+    configurable: true,
+    enumerable: true,
+    get() {
+      return isSwitch ? isOn(this.getAttribute(name)) : (this.getAttribute(name) ?? "");
+    },
+    set(value) {
+      if (isSwitch) this.toggleAttribute(name, Boolean(value) && isOn(`${value}`));
+      else if (value === null || value === undefined) this.removeAttribute(name);
+      else this.setAttribute(name, value);
+    },
+  });
+}
+
+if (globalThis.customElements && !customElements.get("crypto-pay")) customElements.define("crypto-pay", CryptoPay);

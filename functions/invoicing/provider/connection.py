@@ -1,0 +1,256 @@
+"""One HTTP/1.1 connection: how it is opened, how the head of a reply is read, and when it may be used again.
+
+urllib3 and http.client send requests over it and read bodies. What is here is what they lack: every address of a host
+gets its chance, a head that is not quite right is read as it was meant, and whatever comes unasked is never taken for
+a reply.
+"""
+
+import contextlib
+import http.client
+import io
+import re
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from typing import Any
+
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+from invoicing.contract.origins import Origin
+
+# How long one address may keep the next from being tried as well. RFC 8305 (Happy Eyeballs) advises 250 ms for TCP
+# alone; here the TLS handshake, two more round trips, is within it.
+_HEAD_START_S = 0.5
+# Of all the heads of one reply, interim ones included.
+_MAX_HEAD_BYTES = 64 * 1024
+_STATUS_LINE = re.compile(rb"HTTP/1\.([0-9])[ \t]+([1-9][0-9]{2})(?:[ \t].*)?", re.IGNORECASE | re.DOTALL)
+_LENGTH = re.compile(r"[0-9]{1,18}")
+# What ``_Reply``, urllib3 and ``outcomes.Reply`` look at.
+_HEADERS = frozenset(
+    {
+        *("connection", "content-encoding", "content-length", "content-type"),
+        *("location", "retry-after", "transfer-encoding"),
+    }
+)
+
+
+def open_connection(origin: Origin, tls: ssl.SSLContext | None, timeout_s: float) -> HTTPConnection:
+    """Returns an open connection, of the address of the host that answers first.
+
+    Args:
+        origin: Whom to connect to.
+        tls: Checks certificate and host name; ``None`` for plain HTTP.
+        timeout_s: Seconds for everything: resolver, TCP and TLS.
+
+    Raises:
+        OSError: No address answered in time, or each refused; ``ssl.SSLCertVerificationError`` if one of them has a
+            certificate that is not trusted.
+        UnicodeError: The host's name is not one.
+    """
+    connection = (HTTPSConnection if tls else HTTPConnection)(origin.host, origin.port)
+    connection.sock = _first_that_answers(origin, tls, timeout_s)
+    connection.auto_open = 0  # closed is closed: connecting anew is not its business
+    connection.response_class = _Reply
+    return connection
+
+
+def is_idle(sock: socket.socket) -> bool:
+    """Tells whether an open connection has nothing to read, in whichever layer, and so can take a request.
+
+    Bytes that came before the request are not its reply, and over TLS they may be decrypted already, where no check of
+    the socket sees them. Tickets of TLS 1.3 come unasked too, but are no data; reading takes them away.
+    """
+    sock.settimeout(0)
+    try:
+        if isinstance(sock, ssl.SSLSocket) and (sock.pending() or not _has_whole_records_only(sock)):
+            return False
+        sock.recv(1)
+    except (BlockingIOError, ssl.SSLWantReadError):
+        return True
+    except OSError:
+        pass
+    return False
+
+
+def shut_down(sock: socket.socket) -> None:
+    """Ends both directions of a connection, whoever is reading from it."""
+    with contextlib.suppress(OSError):
+        # Not the method of an SSLSocket: that takes the TLS layer off first, and what is sent just then is in clear.
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)
+
+
+def _has_whole_records_only(sock: ssl.SSLSocket) -> bool:
+    # OpenSSL answers "more is needed" for a ticket and for the first half of a reply alike. RFC 8446, 5.1: a record is
+    # a header of five bytes, the last two of them its length, and what follows.
+    waiting = socket.socket.recv(sock, _MAX_HEAD_BYTES, socket.MSG_PEEK)
+    at = 0
+    while at < len(waiting):
+        at += 5 + int.from_bytes(waiting[at + 3 : at + 5])
+    return at == len(waiting)
+
+
+def _first_that_answers(origin: Origin, tls: ssl.SSLContext | None, timeout_s: float) -> socket.socket:
+    # Each attempt has all the time that is left, and after a head start the next address is tried as well: a share for
+    # each would be too short for a host that is far away and has many addresses.
+    ends_s = time.monotonic() + timeout_s
+    # In threads, because nothing bounds the resolver's time, nor a handshake that trickles. One that is given up has
+    # sent no request, and never will: only the caller of this writes requests.
+    addresses = _in_thread(socket.getaddrinfo, origin.host, origin.port, type=socket.SOCK_STREAM).result(timeout_s)
+    running: set[Future[socket.socket]] = set()
+    errors: list[BaseException] = []
+    try:
+        for number, address in enumerate(addresses, 1):
+            running.add(_in_thread(_open, address, origin.host, tls, ends_s))
+            is_last = number == len(addresses)
+            while running:
+                left_s = ends_s - time.monotonic()
+                ended, running = wait(running, left_s if is_last else min(left_s, _HEAD_START_S), FIRST_COMPLETED)
+                for attempt in ended:
+                    if error := attempt.exception():
+                        errors.append(error)
+                    else:
+                        ended.remove(attempt)
+                        running |= ended
+                        return attempt.result()
+                if not ended:
+                    break
+    finally:
+        for attempt in running:
+            attempt.add_done_callback(_close_late)
+    # The owner must hear of a certificate; of everything else the first that went wrong will do.
+    errors.sort(key=lambda error: not isinstance(error, ssl.SSLCertVerificationError))
+    raise errors[0] if errors else TimeoutError
+
+
+def _open(address: Any, host: str, tls: ssl.SSLContext | None, ends_s: float) -> socket.socket:
+    family, kind, protocol, _, socket_address = address
+    sock = socket.socket(family, kind, protocol)
+    try:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.settimeout(max(ends_s - time.monotonic(), 0.001))  # 0 would mean not to wait at all
+        sock.connect(socket_address)
+        return tls.wrap_socket(sock, server_hostname=host.rstrip(".")) if tls else sock
+    except BaseException:
+        sock.close()
+        raise
+
+
+def _close_late(attempt: "Future[socket.socket]") -> None:
+    if attempt.exception() is None:
+        attempt.result().close()
+
+
+def _in_thread[**P, R](action: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> "Future[R]":
+    future: Future[R] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(action(*args, **kwargs))
+        except BaseException as exception:
+            future.set_exception(exception)
+
+    threading.Thread(target=run, daemon=True).start()
+    return future
+
+
+class _Reply(http.client.HTTPResponse):
+    """A reply of which http.client reads the body only, and behind whose body nothing gets lost."""
+
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        self._sock = sock
+
+    def begin(self) -> None:
+        # What http.client.HTTPResponse.begin sets, in its words.
+        self.version, self.status, headers = read_head(self.fp)
+        self.code, self.reason = self.status, ""
+        self.headers = self.msg = http.client.HTTPMessage()
+        for name, value in headers:
+            self.headers[name] = value
+        self.chunked = "transfer-encoding" in self.headers
+        self.chunk_left = None
+        length = self.headers["content-length"]
+        self.length = 0 if self.status in (101, 204, 304) else int(length) if length else None
+        connection = self.headers.get("connection", "").lower()
+        kept = "close" not in connection if self.version == 11 else "keep-alive" in connection
+        self.will_close = not (kept and (self.chunked or self.length is not None))
+
+    def _close_conn(self) -> None:
+        # The file reads ahead: what it has is in no layer that anybody could look into later. A connection that is
+        # shut down is not used again. Without more to read for it, peek() shows what is in the file already.
+        self.fp.raw.readinto = _nothing_more  # type: ignore[method-assign]
+        if self.fp.peek(1):
+            shut_down(self._sock)
+        super()._close_conn()  # type: ignore[misc]
+
+
+def _nothing_more(_: object) -> None:
+    return None
+
+
+def read_head(file: io.BufferedIOBase) -> tuple[int, int, list[tuple[str, str]]]:
+    """Reads the head of the final reply.
+
+    http.client stops at a line that is no header, and takes what comes after it, ``Content-Length`` too, for missing:
+    https://github.com/python/cpython/issues/81274. It also takes interim replies for the reply. Here what is no header
+    is passed over, and how long the body is has one answer, that of RFC 9112, 6.3.
+
+    Args:
+        file: Where the reply is read from; afterwards it is at the body.
+
+    Returns:
+        The version of HTTP, 10 or 11; the status; and the headers that somebody reads, with names in lower case: one
+        of ``content-length`` and ``transfer-encoding`` (which is ``chunked``) at most.
+
+    Raises:
+        http.client.HTTPException: No such head came, it is longer than 64 KiB with all interim replies before it, or
+            it leaves a doubt about how long the body is.
+    """
+    left = _MAX_HEAD_BYTES
+    lines: list[bytes] = []
+    while True:
+        line = file.readline(left)
+        left -= len(line)
+        if not line.endswith(b"\n"):
+            raise http.client.HTTPException("head of the reply is cut off or over 64 KiB")
+        if line := line.rstrip(b"\r\n"):
+            lines.append(line)
+        elif lines:  # an empty line before the status line is nothing: RFC 9112, 2.2
+            status_line = _STATUS_LINE.fullmatch(lines[0])
+            if not status_line:
+                raise http.client.HTTPException("no status line")
+            minor, status = map(int, status_line.groups())
+            # RFC 9110, 15.2: interim replies may come unasked. 101 is none of them: what follows it is not HTTP.
+            if status >= 200 or status == 101:
+                return 11 if minor else 10, status, _headers_in(lines[1:])
+            lines.clear()
+
+
+def _headers_in(lines: list[bytes]) -> list[tuple[str, str]]:
+    headers: list[tuple[str, str]] = []
+    name = ""
+    for line in lines:
+        text = line.decode("latin-1")
+        if text[0] not in " \t":
+            # RFC 9112, 5.1 forbids a space before the colon and has proxies take it off.
+            name, _, value = text.partition(":")
+            name = name.rstrip().lower()
+        elif name in _HEADERS:  # RFC 9112, 5.2: the rest of the line before
+            value = f"{headers.pop()[1]} {text.strip()}"
+        if name in _HEADERS:
+            headers.append((name, value.strip()))
+    lengths, codings = _items(headers, "content-length"), _items(headers, "transfer-encoding") - {"identity"}
+    headers = [header for header in headers if header[0] not in ("content-length", "transfer-encoding")]
+    # Said twice and the same is said once: proxies do that.
+    if codings == {"chunked"}:
+        return [*headers, ("transfer-encoding", "chunked")]
+    if codings or len(lengths) > 1 or not all(map(_LENGTH.fullmatch, lengths)):
+        raise http.client.HTTPException("length of the body is in doubt")
+    return [*headers, *(("content-length", length) for length in lengths)]
+
+
+def _items(headers: list[tuple[str, str]], name: str) -> set[str]:
+    return {item.strip().lower() for header in headers if header[0] == name for item in header[1].split(",")}

@@ -1,0 +1,1 @@
+export default { base: "/built/", build: { assets: "assets" } };

@@ -1,0 +1,168 @@
+"""What each function calls is allowed by its role, and nothing else, by an engine that enforces policies.
+
+The engine is moto's. It is asked about every operation of the services in use, on the stack's own resources and on
+look-alikes: what somebody could do who runs code in the function.
+"""
+
+import functools
+import itertools
+import json
+import re
+import subprocess
+from typing import Any
+
+import boto3
+import pytest
+
+from infra.trim_botocore import OPERATIONS
+from tests.support import ROOT
+from tests.support.decided import Stack
+from tests.support.sam import translate
+from tests.support.templates import listed, of_type, read_template, references
+
+CHOSEN = {"AllowedOrigins": "*", "CustomerManagedKey": "true", "CanaryRollout": "true"}
+STACK = Stack(translate(**CHOSEN), **CHOSEN)
+FUNCTIONS = of_type(read_template(ROOT / "template.yaml"), "AWS::Serverless::Function")
+ACCOUNT = "us-east-1:123456789012"
+# The form of an ARN by type: https://docs.aws.amazon.com/service-authorization/latest/reference/reference_policies_actions-resources-contextkeys.html
+ARNS = {
+    "AWS::DynamoDB::Table": "dynamodb:{account}:table/stack-{name}",
+    "AWS::KMS::Key": "kms:{account}:key/{name}",
+    "AWS::Lambda::Function": "lambda:{account}:function:stack-{name}",
+    "AWS::Logs::LogGroup": "logs:{account}:log-group:stack-{name}:*",
+    "AWS::SNS::Topic": "sns:{account}:stack-{name}",
+    "AWS::SQS::Queue": "sqs:{account}:stack-{name}",
+    "AWS::SecretsManager::Secret": "secretsmanager:{account}:secret:{name}-abc",
+}
+# Whoever runs code in a function would try these; and X-Ray, which knows no resources, is allowed.
+SERVICES = ("dynamodb", "events", "iam", "kms", "lambda", "logs", "s3", "secretsmanager", "sns", "sqs", "sts", "xray")
+TRACES = {"xray:PutTelemetryRecords", "xray:PutTraceSegments"}
+
+
+def arn(name: str, account: str = ACCOUNT) -> str:
+    return "arn:aws:" + ARNS[STACK.resources[name]["Type"]].format(account=account, name=name)
+
+
+def literal(part: Any) -> Any:
+    """Returns a policy with ARNs in place of references, as CloudFormation makes it."""
+    match part:
+        case {"Ref": name} if name in STACK.resources:
+            return arn(name)
+        case {"Fn::GetAtt": [name, "Arn"]}:
+            return arn(name)
+        case {"Fn::Sub": str(text)}:
+            text = re.sub(r"\$\{(\w+)\.Arn\}", lambda found: arn(found[1]), text)
+            text = text.replace("${AWS::Partition}", "aws").replace("${AWS::Region}:${AWS::AccountId}", ACCOUNT)
+            assert "${" not in text, text
+            return text
+        case dict():
+            return {key: literal(value) for key, value in part.items()}
+        case list():
+            return [literal(value) for value in part]
+    return part
+
+
+OWN = {name: arn(name) for name, resource in STACK.resources.items() if resource["Type"] in ARNS}
+LOOK_ALIKES = [
+    *(arn(name, "us-east-1:999999999999") for name in OWN),
+    *(arn(name, "eu-west-1:123456789012") for name in OWN),
+    *(
+        each.replace("stack-", "other-stack-").replace("key/", "key/other-").replace("secret:", "secret:other-")
+        for each in OWN.values()
+    ),
+    *(f"{each.removesuffix(':*')}2" for each in OWN.values()),
+]
+
+
+@functools.cache
+def operations() -> list[str]:
+    """All operations of the services, in the names that IAM has for nearly all of them."""
+    session = boto3.Session(region_name="us-east-1", aws_access_key_id="any", aws_secret_access_key="any")
+    return [f"{name}:{op}" for name in SERVICES for op in session.client(name).meta.service_model.operation_names]
+
+
+def permitted(role: str, actions: list[str], resources: list[str]) -> set[tuple[str, str]]:
+    documents = [literal(policy["PolicyDocument"]) for policy in STACK.resources[role]["Properties"]["Policies"]]
+    asked = list(itertools.product(actions, resources))
+    engine = subprocess.run(
+        [ROOT / ".venv-local" / "bin" / "python", "-m", "tests.support.policy_engine"],
+        input=json.dumps({"documents": documents, "asked": asked}),
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    return {question for question, may in zip(asked, json.loads(engine.stdout), strict=True) if may}
+
+
+def role_of(function: str) -> str:
+    return str(FUNCTIONS[function]["Role"]["Fn::GetAtt"][0])
+
+
+def calls_of(function: str) -> set[tuple[str, str]]:
+    """What the shipped client of AWS can call, on the resources that the function's environment names."""
+    named = references(FUNCTIONS[function]["Environment"])
+    calls = {
+        (f"{service}:{operation}", OWN[name])
+        for service, kept in OPERATIONS.items()
+        for operation in kept - {"DescribeEndpoints"}
+        for name in named & OWN.keys()
+        if OWN[name].startswith(f"arn:aws:{service}:")
+    }
+    group = OWN[FUNCTIONS[function]["LoggingConfig"]["LogGroup"]["Ref"]]
+    return calls | {("logs:CreateLogStream", group), ("logs:PutLogEvents", group)}
+
+
+def test_every_call_that_ships_is_allowed_to_a_function() -> None:
+    shipped = {f"{service}:{name}" for service, kept in OPERATIONS.items() for name in kept - {"DescribeEndpoints"}}
+    roles = map(role_of, FUNCTIONS)
+    allowed = {action for role in roles for action, _ in permitted(role, sorted(shipped), list(OWN.values()))}
+    assert allowed == shipped
+
+
+@pytest.mark.parametrize("function", ["CreateInvoiceFunction"])
+def test_the_function_that_creates_invoices_may_make_all_its_calls(function: str) -> None:
+    asked = calls_of(function)
+    assert len(asked) >= 5
+    found = permitted(role_of(function), *map(list, zip(*asked, strict=True)))
+    assert asked <= found
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_of_all_operations_a_function_may_do_only_those_that_its_role_names_on_its_own_resources(function: str) -> None:
+    policies = [literal(p["PolicyDocument"]) for p in STACK.resources[role_of(function)]["Properties"]["Policies"]]
+    named = {a for p in policies for s in p["Statement"] for a in listed(s["Action"])}
+    found = permitted(role_of(function), operations(), list(OWN.values()))
+    for action, resource in found - {(action, resource) for action in TRACES for resource in OWN.values()}:
+        assert action in named, action
+        service = action.split(":")[0]
+        assert resource.split(":")[2] == service, f"{function} may {action} on {resource}"
+        # A function's variables, its log group, what keeps its failed events, and the key to all.
+        mine = references(FUNCTIONS[function]) | {"EncryptionKey"}
+        assert resource in {OWN[name] for name in mine & OWN.keys()}, f"{function} may {action} on {resource}"
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_nothing_of_another_stack_region_or_account_may_be_touched(function: str) -> None:
+    found = permitted(role_of(function), operations(), LOOK_ALIKES)
+    assert {action for action, _ in found} <= TRACES
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_what_an_intruder_would_try_first_is_denied(function: str) -> None:
+    tries = [
+        "dynamodb:Scan",
+        "secretsmanager:PutSecretValue",
+        "sqs:ReceiveMessage",
+        "iam:PassRole",
+        "logs:CreateLogGroup",
+    ]
+    assert not permitted(role_of(function), tries, [*OWN.values(), "*"])
+
+
+def test_the_engine_itself_permits_and_denies() -> None:
+    role = role_of("CreateInvoiceFunction")
+    secret = OWN["ProviderSecret"]
+    assert permitted(role, ["secretsmanager:GetSecretValue"], [secret, secret + "2"]) == {
+        ("secretsmanager:GetSecretValue", secret)
+    }

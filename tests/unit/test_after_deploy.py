@@ -1,0 +1,38 @@
+"""What the workflow does after a deployment: it checks the right stack, and fails with the check."""
+
+import os
+import subprocess
+
+import pytest
+
+from tests.support import ROOT
+
+
+@pytest.mark.parametrize(
+    ("environment", "stack"), [("prod", "cryptocloud-invoices-prod"), ("staging", "cryptocloud-invoices-staging")]
+)
+def test_the_summary_has_the_address_of_the_environments_stack_and_what_failed(tmp_path, environment, stack) -> None:
+    # In place of the AWS CLI, which has no account here: it records what it is asked, and answers an address.
+    aws = tmp_path / "aws"
+    aws.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/asked\necho https://not-a-stack.example/\n')
+    aws.chmod(0o755)
+    summary = tmp_path / "summary"
+    run = subprocess.run(
+        [ROOT / ".ci" / "after-deploy"],
+        env={
+            "PATH": f"{tmp_path}:{os.environ['PATH']}",
+            "ENVIRONMENT": environment,
+            "ORIGINS": "https://shop.example,https://www.shop.example",
+            "CREATE": "",
+            "AMOUNT": "",
+            "GITHUB_STEP_SUMMARY": str(summary),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode != 0
+    assert f"--stack-name {stack} " in (tmp_path / "asked").read_text()
+    written = summary.read_text()
+    assert f"### {stack}\nInvoiceUrl: `https://not-a-stack.example/`" in written
+    assert "must be the InvoiceUrl of the stack" in written
