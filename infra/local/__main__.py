@@ -32,7 +32,7 @@ def main() -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m infra.local", description="The stack on one machine.")
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("demo", help="create invoices, show them, stop")
+    commands.add_parser("demo", help="create invoices, pay, show what happens, stop")
     run = commands.add_parser("run", help="run on fixed ports until Ctrl-C, with logs")
     run.add_argument("--port", type=int, default=3000, help="the first of nine ports (default: 3000)")
     serve = commands.add_parser("serve", help="run on free ports until standard input ends; prints where as JSON")
