@@ -99,7 +99,7 @@ def test_a_dry_run_of_any_command_changes_nothing(tmp_path) -> None:
     shutil.copy(ROOT / "Makefile", folder)
     (folder / ".venv").mkdir()
     (folder / ".venv" / "ready").touch()
-    commands = [line.split()[1] for line in run("make", "help").stdout.splitlines()]
+    commands = [line.split()[1] for line in run("make", "--no-print-directory", "help").stdout.splitlines()]
     assert {"demo", "test", "deploy", "clean"} < set(commands)
     assert run("make", "--dry-run", *commands, cwd=folder).returncode == 0
     assert sorted(path.name for path in folder.rglob("*")) == [".venv", "Makefile", "ready"]
