@@ -1,20 +1,48 @@
 """EventBridge Scheduler on one machine: invokes the functions that ``template.yaml`` has schedules for."""
 
 import json
+import re
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import boto3
 from botocore.config import Config
 
-from infra.local.template import Schedule
-
+_RATE = re.compile(r"rate\((\d+) (minute|hour|day)s?\)")
+_UNITS_S = {"minute": 60, "hour": 60 * 60, "day": 24 * 60 * 60}
 # What a Lambda gets from a schedule without an input of its own, as far as a function might look at it:
 # https://docs.aws.amazon.com/scheduler/latest/APIReference/API_Target.html
 _NOTIFICATION = {"version": "0", "source": "aws.scheduler", "detail-type": "Scheduled Event", "detail": "{}"}
 # Longer than Lambda lets any function run.
 _RUN_TIMEOUT_S = 15 * 60 + 10
+
+
+class Schedule(NamedTuple):
+    """What is run.
+
+    Args:
+        function: Its logical id.
+        every_s: Seconds between two runs.
+    """
+
+    function: str
+    every_s: float
+
+
+def seconds_of(expression: str) -> int:
+    """Returns the seconds between two runs.
+
+    Args:
+        expression: A rate, such as ``rate(10 minutes)``.
+
+    Raises:
+        ValueError: It is no rate.
+    """
+    rate = _RATE.fullmatch(expression)
+    if rate is None:
+        raise ValueError(f"{expression}: the local stack runs schedules such as rate(10 minutes) only")
+    return int(rate[1]) * _UNITS_S[rate[2]]
 
 
 class Scheduler:
