@@ -6,16 +6,11 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import boto3
-from botocore.config import Config
-
 _RATE = re.compile(r"rate\((\d+) (minute|hour|day)s?\)")
 _UNITS_S = {"minute": 60, "hour": 60 * 60, "day": 24 * 60 * 60}
 # What a Lambda gets from a schedule without an input of its own, as far as a function might look at it:
 # https://docs.aws.amazon.com/scheduler/latest/APIReference/API_Target.html
 _NOTIFICATION = {"version": "0", "source": "aws.scheduler", "detail-type": "Scheduled Event", "detail": "{}"}
-# Longer than Lambda lets any function run.
-_RUN_TIMEOUT_S = 15 * 60 + 10
 
 
 class Schedule(NamedTuple):
@@ -50,15 +45,14 @@ class Scheduler:
 
     Args:
         schedules: What to run.
-        lambda_url: Where Lambda is.
+        client: A Lambda client that waits for a run as long as it takes, and asks once.
         announce: Hears of each run in a sentence.
     """
 
-    def __init__(self, schedules: Sequence[Schedule], lambda_url: str, announce: Callable[[str], None]) -> None:
+    def __init__(self, schedules: Sequence[Schedule], client: Any, announce: Callable[[str], None]) -> None:
         self._schedules = schedules
         self._announce = announce
-        config = Config(read_timeout=_RUN_TIMEOUT_S, retries={"total_max_attempts": 1})
-        self._lambda = boto3.client("lambda", endpoint_url=lambda_url, config=config)
+        self._lambda = client
         self._stopped = threading.Event()
 
     def start(self) -> None:
