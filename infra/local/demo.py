@@ -87,7 +87,7 @@ def _show_payment(endpoints: Endpoints, invoice: dict[str, Any]) -> None:
 
     _control(endpoints, "POST", "/provider/postbacks/wait")
     answers = [postback["status"] for postback in _control(endpoints, "GET", "/provider/postbacks")["postbacks"]]
-    print(f"   CryptoCloud posts to {endpoints.postback_url} -> {answers}")
+    print(f"   CryptoCloud posts to {endpoints.postback_url} -> {', '.join(map(str, answers)) or 'nothing'}")
     _promise(answers == [200], "the answer to the postback")
 
     url = f"{endpoints.status_url}?uuid=INV-{invoice['invoice_id']}"
