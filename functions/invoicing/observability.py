@@ -37,6 +37,8 @@ IMPATIENT = "Impatient"  # each request that had only the short time for CryptoC
 PROVIDER_MOVED = "ProviderMoved"
 PROVIDER_LATENCY = "ProviderLatency"
 SECRET_REFRESH_FAILED = "SecretRefreshFailed"  # noqa: S105 - the name of a metric
+PRICE_LIST_REFUSED = "PriceListRefused"  # the site answered, and not with a price list that can be believed
+PRICE_LIST_NOT_READ = "PriceListNotRead"  # it gave no answer
 AMOUNT_ASKED = "AmountAsked"  # and the currency
 ERROR_RAISED = "ErrorRaised"
 

@@ -98,11 +98,11 @@ def test_an_invoice_for_a_direct_caller_is_the_same_payload_with_exact_numbers(h
     assert handle({"amount": 19.99}) == {**json.loads(PAYLOAD), "amount": Decimal("100.10")}
 
 
-def test_the_secret_is_read_while_the_sandbox_starts(function, monkeypatch) -> None:
+def test_what_takes_time_on_the_network_is_read_while_the_sandbox_starts(function, monkeypatch) -> None:
     prepared: list[Any] = []
     read: list[bool] = []
     monkeypatch.setattr("invoicing.startup.finish", lambda *, prepare: prepared.append(prepare))
-    monkeypatch.setattr("invoicing.create.InvoiceService.read_secret", lambda _: read.append(True))
+    monkeypatch.setattr("invoicing.create.InvoiceService.prepare", lambda _: read.append(True))
     importlib.reload(function)
     assert read == []
     [prepare] = prepared

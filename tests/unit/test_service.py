@@ -157,7 +157,7 @@ def test_the_secret_is_read_ahead_of_the_first_request() -> None:
             raise ServiceNotConfigured
 
     with pytest.raises(ServiceNotConfigured):
-        InvoiceService(SETTINGS, Unfilled(), None, FakeProvider(), V1).read_secret()  # type: ignore[arg-type]
+        InvoiceService(SETTINGS, Unfilled(), None, FakeProvider(), V1).prepare()  # type: ignore[arg-type]
 
 
 def test_only_a_call_that_has_the_short_time_is_counted_as_impatient(counted) -> None:

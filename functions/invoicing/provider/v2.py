@@ -7,10 +7,11 @@ import re
 from collections.abc import Sequence
 from typing import Any, get_args
 
+from invoicing.contract.currencies import Currency
 from invoicing.contract.errors import InvoiceRejected, OutcomeUnknown, ProviderCredentialsRejected
 from invoicing.contract.exact_json import encode_json_object
 from invoicing.contract.invoice import Invoice
-from invoicing.contract.requests import Currency, InvoiceRequest
+from invoicing.contract.requests import InvoiceRequest
 from invoicing.provider.outcomes import (
     Api,
     Call,
