@@ -1,7 +1,6 @@
 """One invoice, from a validated request to the payload: the whole flow, readable top to bottom."""
 
 import time
-from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -86,8 +85,10 @@ class InvoiceService:
         if self._prices is None:
             self._credentials.get()
             return
-        # Side by side: if both hang, one after the other would outlast the 10 s that Lambda gives a start
-        # (https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html). This thread is the transport's.
+        from concurrent.futures import ThreadPoolExecutor  # only here, as all that only a price list needs
+
+        # Side by side: if both hang, one after the other would outlast the 10 s that Lambda gives a start. Transports
+        # work in this thread only. https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html
         with ThreadPoolExecutor(1) as pool:
             reading = pool.submit(self._credentials.get)
             try:
@@ -204,10 +205,9 @@ class InvoiceService:
 
 def _prices_at(url: str, provider: Transport, api: Api) -> "Prices":
     # Imported here: no start-up takes the time of a list that there is not.
-    from invoicing.prices import Prices
+    from invoicing.prices import Prices, site_of
 
-    site = Transport(url, peer="the site of the price list", latency=None, tls=provider.tls)
-    return Prices(url, site, api.currencies)
+    return Prices(url, site_of(url, tls=provider.tls), api.currencies)
 
 
 class _Budget:

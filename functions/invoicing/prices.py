@@ -4,9 +4,11 @@ Imported only where there is a list: without one, no start-up takes the time.
 """
 
 import re
+import ssl
 import time
 from collections.abc import Callable, Sequence
 from decimal import Decimal
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from invoicing.contract.errors import FieldError, InvalidRequest, OutcomeUnknown, PricesUnavailable, ProviderUnavailable
@@ -28,8 +30,20 @@ _MOST_FAULTS_IN_LOG = 5
 _ETAG = re.compile(r'(W/)?"[\x21\x23-\x7e]{0,200}"')
 
 
+class Reading(NamedTuple):
+    """What the site answered.
+
+    Args:
+        price_list: The list; ``None`` if it is still the one with the tag that was sent.
+        etag: The tag of this list, if it has one.
+    """
+
+    price_list: PriceList | None
+    etag: str | None
+
+
 class Prices:
-    """The price list of one shop.
+    """The price list of one shop, kept.
 
     Args:
         url: Where the shop publishes it.
@@ -41,8 +55,7 @@ class Prices:
     def __init__(
         self, url: str, site: Transport, currencies: Sequence[str], *, clock: Callable[[], float] = time.time
     ) -> None:
-        parts = urlsplit(url)
-        self._path = f"{parts.path or '/'}{f'?{parts.query}' if parts.query else ''}"
+        self._url = url
         self._site = site
         self._currencies = currencies
         self._clock = clock
@@ -64,7 +77,7 @@ class Prices:
         if self._list and self._is_within(KEPT_S, self._asked_at_s):
             return self._list
         if not self._failure or not self._is_within(READ_AGAIN_AFTER_S, self._failed_at_s):
-            self._read(min(deadline_s, time.monotonic() + READ_LIMIT_S))
+            self._read(deadline_s)
         if self._list and self._is_within(SERVED_S, self._asked_at_s):
             return self._list
         raise PricesUnavailable(self._failure)
@@ -75,49 +88,75 @@ class Prices:
 
     def _read(self, deadline_s: float) -> None:
         asked_at_s = self._clock()
-        headers = {"If-None-Match": self._etag} if self._etag else {}
-        call = Call("GET", self._path, b"", _as_it_is, frozenset({200, 304}), MAX_PRICE_LIST_BYTES, headers)
         try:
-            # Without credentials: the site is the shop's, and the key is for the provider alone.
-            reply = self._site.perform(call, None, deadline_s=deadline_s, attempts=1)
-        except (ProviderUnavailable, OutcomeUnknown) as error:
-            self._note_failure(PRICE_LIST_NOT_READ, "price list not read", error.reason)
-            return
-        if reply.status == 304 and self._etag:
-            self._asked_at_s, self._failure = asked_at_s, ""
-            return
-        if reply.status >= 500 or reply.status == 429:
-            self._note_failure(PRICE_LIST_NOT_READ, "price list not read", f"the site answered {reply.status}")
-            return
-        if reply.body is None and time.monotonic() >= deadline_s:
-            self._note_failure(PRICE_LIST_NOT_READ, "price list not read", "the file did not come whole in time")
-            return
-        try:
-            self._list = self._believed(reply)
+            reading = read_price_list(self._url, self._site, self._currencies, etag=self._etag, deadline_s=deadline_s)
         except NotAPriceList as error:
             self._note_failure(PRICE_LIST_REFUSED, "price list refused", _some_of(error.faults))
+        except PricesUnavailable as error:
+            self._note_failure(PRICE_LIST_NOT_READ, "price list not read", error.reason)
         else:
-            self._etag = reply.etag if reply.etag and _ETAG.fullmatch(reply.etag) else None
+            if reading.price_list:
+                self._list, self._etag = reading
             self._asked_at_s, self._failure = asked_at_s, ""
-
-    def _believed(self, reply: Reply) -> PriceList:
-        if reply.status != 200:
-            raise NotAPriceList(
-                f"The site answered {reply.status}: PriceListUrl must be the address of the file itself."
-            )
-        if reply.body is None:
-            raise NotAPriceList(f"The file has more than {MAX_PRICE_LIST_BYTES} bytes, or did not come whole.")
-        price_list = parse_price_list(reply.body)
-        if price_list.currency not in self._currencies:
-            known = ", ".join(self._currencies)
-            raise NotAPriceList(f"The member currency must be one of {known}, in this version of CryptoCloud's API.")
-        return price_list
 
     def _note_failure(self, metric: str, message: str, reason: str) -> None:
         self._failure, self._failed_at_s = f"{message}: {reason}", self._clock()
         age_s = int(self._failed_at_s - self._asked_at_s) if self._list else None
         logger.warning(message, reason=reason, age_of_the_one_kept_s=age_s)
         metrics.add_metric(metric, "Count", 1)
+
+
+def site_of(url: str, *, tls: ssl.SSLContext | None = None) -> Transport:
+    """Returns the transport to the site of a price list.
+
+    Args:
+        url: Where the list is.
+        tls: The ``tls`` of another transport, if there is one.
+    """
+    return Transport(url, peer="the site of the price list", latency=None, tls=tls)
+
+
+def read_price_list(
+    url: str, site: Transport, currencies: Sequence[str], *, etag: str | None = None, deadline_s: float
+) -> Reading:
+    """Reads a price list once.
+
+    Args:
+        url: Where it is.
+        site: The transport to that site.
+        currencies: What an invoice may be asked for in, by code.
+        etag: The tag of the list that is known already.
+        deadline_s: ``time.monotonic()`` by which it must be there. It has ``READ_LIMIT_S`` at most.
+
+    Raises:
+        NotAPriceList: The site answered, and with no price list that can be believed.
+        PricesUnavailable: The site gave no answer in time, or one that may pass by itself.
+    """
+    deadline_s = min(deadline_s, time.monotonic() + READ_LIMIT_S)
+    parts = urlsplit(url)
+    path = f"{parts.path or '/'}{f'?{parts.query}' if parts.query else ''}"
+    headers = {"If-None-Match": etag} if etag else {}
+    call = Call("GET", path, b"", _as_it_is, frozenset({200, 304}), MAX_PRICE_LIST_BYTES, headers)
+    try:
+        # Without credentials: the site is the shop's, and the key is for the provider alone.
+        reply = site.perform(call, None, deadline_s=deadline_s, attempts=1)
+    except (ProviderUnavailable, OutcomeUnknown) as error:
+        raise PricesUnavailable(error.reason) from None
+    if reply.status == 304 and etag:
+        return Reading(None, etag)
+    if reply.status >= 500 or reply.status == 429:
+        raise PricesUnavailable(f"the site answered {reply.status}")
+    if reply.status != 200:
+        raise NotAPriceList(f"The site answered {reply.status}: PriceListUrl must be the address of the file itself.")
+    if reply.body is None:
+        if time.monotonic() >= deadline_s:
+            raise PricesUnavailable("the file did not come whole in time")
+        raise NotAPriceList(f"The file has more than {MAX_PRICE_LIST_BYTES} bytes, or did not come whole.")
+    price_list = parse_price_list(reply.body)
+    if price_list.currency not in currencies:
+        known = ", ".join(currencies)
+        raise NotAPriceList(f"The member currency must be one of {known}, in this version of CryptoCloud's API.")
+    return Reading(price_list, reply.etag if reply.etag and _ETAG.fullmatch(reply.etag) else None)
 
 
 def priced(request: ItemsRequest, prices: PriceList) -> InvoiceRequest:

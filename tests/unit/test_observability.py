@@ -337,7 +337,8 @@ def test_the_owner_hears_of_every_alarm_and_once_of_a_provider_that_is_down() ->
     assert named == silent == {"OutcomeUnknown", "FailureShare", "SlowReplies"}
     # Each of these says itself what to do.
     assert (
-        with_a_message == '(ALARM("${CredentialsRejected}") OR ALARM("${PayLinkRefused}") OR ALARM("${ProviderMoved}"))'
+        with_a_message == '(ALARM("${CredentialsRejected}") OR ALARM("${PayLinkRefused}") OR ALARM("${ProviderMoved}") '
+        'OR ALARM("${PriceListRefused}"))'
     )
     for alarm in (composite, *(alarm for name, alarm in alarms(OBSERVED).items() if name not in silent)):
         assert alarm["AlarmActions"] == alarm["OKActions"] == [{"Ref": "Alarms"}]
