@@ -1,6 +1,8 @@
 """One invoice, from a validated request to the payload: the whole flow, readable top to bottom."""
 
+import json
 import time
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -16,11 +18,20 @@ from invoicing.contract.errors import (
 )
 from invoicing.contract.invoice import Invoice
 from invoicing.contract.origins import origin_of
-from invoicing.contract.requests import InvoiceRequest, ItemsRequest
+from invoicing.contract.requests import InvoiceRequest, Item, ItemsRequest
 from invoicing.contract.settings import CreateInvoiceSettings
 from invoicing.credentials import Credentials, CredentialStore
+from invoicing.invoices import InvoiceRecord, InvoiceTable, new_item
 from invoicing.keys import Delivery, IdempotencyKey, InvoiceRecords
-from invoicing.observability import IMPATIENT, TEST_INVOICE_CREATED, log_created, logger, metrics, order_in_log
+from invoicing.observability import (
+    IMPATIENT,
+    INVOICE_NOT_RECORDED,
+    TEST_INVOICE_CREATED,
+    log_created,
+    logger,
+    metrics,
+    order_in_log,
+)
 from invoicing.patience import Patience
 from invoicing.provider.dialects import chosen_api
 from invoicing.provider.outcomes import Api
@@ -29,8 +40,9 @@ from invoicing.provider.transport import MIN_ATTEMPT_S, Transport
 if TYPE_CHECKING:
     from invoicing.prices import Prices
 
-# Kept back from the time that Lambda leaves: completing the record, answering, flushing logs and metrics.
-RESERVE_S = TABLE_LIMIT_S + 1.0
+# Kept back from the time that Lambda leaves: recording the invoice, completing the record of its key, answering, and
+# flushing logs and metrics.
+RESERVE_S = 2 * TABLE_LIMIT_S + 1.0
 
 
 class InvoiceService:
@@ -40,6 +52,7 @@ class InvoiceService:
         settings: The validated environment.
         credentials: Where the API key and the shop id come from.
         records: The table of idempotency keys.
+        invoices: The table of invoices.
         provider: CryptoCloud.
         api: The version of its API to speak.
         prices: The shop's price list, if it has one.
@@ -50,6 +63,7 @@ class InvoiceService:
         settings: CreateInvoiceSettings,
         credentials: CredentialStore,
         records: InvoiceRecords,
+        invoices: InvoiceTable,
         provider: Transport,
         api: Api,
         prices: "Prices | None" = None,
@@ -57,6 +71,7 @@ class InvoiceService:
         self._settings = settings
         self._credentials = credentials
         self._records = records
+        self._invoices = invoices
         self._provider = provider
         self._api = api
         self._prices = prices
@@ -65,12 +80,15 @@ class InvoiceService:
     @classmethod
     def from_settings(cls, settings: CreateInvoiceSettings) -> "InvoiceService":
         """Returns a service with real clients; calls nobody yet."""
+        table_client = dynamodb_client()
         provider = Transport(settings.cryptocloud_api_url)
         api = chosen_api(settings.cryptocloud_api, lifetime_minutes=settings.invoice_lifetime, coins=settings.coins)
         return cls(
             settings,
             CredentialStore(secrets_manager_client(), settings.cryptocloud_secret_arn),
-            InvoiceRecords(settings.idempotency_table, dynamodb_client()),
+            InvoiceRecords(settings.idempotency_table, table_client),
+            # The same client: its connection is open already, from the claim of the key.
+            InvoiceTable(settings.invoice_table, table_client),
             provider,
             api,
             _prices_at(settings.price_list_url, provider, api) if settings.price_list_url else None,
@@ -156,6 +174,7 @@ class InvoiceService:
             logger.append_keys(test_mode=True)
             metrics.add_metric(TEST_INVOICE_CREATED, "Count", 1)
         log_created(invoice.invoice_id, request.amount, request.currency)
+        self._record(invoice, request, asked.items if isinstance(asked, ItemsRequest) else ())
         return invoice
 
     def _priced(self, asked: ItemsRequest, latest_s: float) -> InvoiceRequest:
@@ -167,6 +186,29 @@ class InvoiceService:
         request = priced(asked, self._prices.current(deadline_s=latest_s))
         self._check_amount(request.amount, "/items")
         return request
+
+    def _record(self, invoice: Invoice, request: InvoiceRequest, items: Sequence[Item]) -> None:
+        order_id = request.order_id or None
+        record = InvoiceRecord(
+            invoice.invoice_id,
+            f"{request.amount:f}",
+            request.currency,
+            self._api.name,
+            int(time.time()),
+            order_id,
+            tuple((item.id, item.quantity) for item in items),
+        )
+        item = new_item(record, retention_s=self._settings.invoice_retention * 24 * 60 * 60)
+        try:
+            self._invoices.record(item)
+        except Exception as error:  # whatever it is, the buyer gets the link
+            if order_id and order_in_log(order_id) != order_id:
+                del item["order_id"]
+            # With the whole record, so that the owner can put it into the table: docs/payments.md.
+            logger.error(
+                "invoice not recorded", reason=getattr(error, "reason", type(error).__name__), record=json.dumps(item)
+            )
+            metrics.add_metric(INVOICE_NOT_RECORDED, "Count", 1)
 
     def _call_provider(
         self, request: InvoiceRequest, credentials: Credentials, budget: "_Budget", latest_s: float

@@ -41,6 +41,14 @@ PRICE_LIST_REFUSED = "PriceListRefused"  # the site answered, and not with a pri
 PRICE_LIST_NOT_READ = "PriceListNotRead"  # it gave no answer
 AMOUNT_ASKED = "AmountAsked"  # and the currency
 ERROR_RAISED = "ErrorRaised"
+INVOICE_NOT_RECORDED = "InvoiceNotRecorded"
+INVOICE_PAID = "InvoicePaid"
+AMOUNT_PAID = "AmountPaid"  # and the currency
+INVOICE_UNKNOWN = "InvoiceUnknown"
+EVENT_PUBLISHED = "EventPublished"
+EVENT_NOT_PUBLISHED = "EventNotPublished"
+OLDEST_DUE = "OldestDue"
+WATCH_STOPPED = "WatchStopped"
 
 # Not every invocation counts something, and that is fine.
 warnings.filterwarnings("ignore", "No application metrics to publish")

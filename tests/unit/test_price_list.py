@@ -66,7 +66,7 @@ def test_what_is_no_price_list_is_refused_in_a_sentence_that_names_the_item(faul
         assert len(sentence) < 400
 
 
-@pytest.mark.parametrize("fault", BAD.keys() - BEYOND_THE_SCHEMA)
+@pytest.mark.parametrize("fault", [fault for fault in BAD if fault not in BEYOND_THE_SCHEMA])
 def test_the_schema_refuses_what_the_code_refuses(fault: str) -> None:
     try:
         parsed = json.loads(BAD[fault][0])

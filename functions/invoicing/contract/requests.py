@@ -22,6 +22,7 @@ from pydantic_core import PydanticCustomError
 
 from invoicing.contract.currencies import Currency
 from invoicing.contract.idempotency_key import RULE, is_idempotency_key
+from invoicing.contract.invoice import bare_id, is_invoice_id
 
 _DECIMAL_STRING = re.compile(r"[0-9]+(\.[0-9]+)?")
 # All but tab and line breaks, whichever a system writes: LF, CR, VT, FF and NEL.
@@ -304,3 +305,19 @@ class DirectItemsRequest(ItemsRequest):
     """The event of a direct invocation with items, and optionally the key that HTTP callers send as a header."""
 
     idempotency_key: _Key = None
+
+
+def _invoice_id(value: str) -> str:
+    if not is_invoice_id(bare_id(value)):
+        raise _rule("must be the id of an invoice, with or without INV-")
+    return bare_id(value)
+
+
+class InvoiceInfoRequest(BaseModel):
+    """What asks for the status of an invoice: the query of ``GET /v1/invoice/info``, or the event of a Lambda."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    uuid: Annotated[str, AfterValidator(_invoice_id)] = Field(
+        description="The `invoice_id` of the reply that created the invoice, with or without `INV-` before it."
+    )
