@@ -72,14 +72,8 @@ FACTS = [
     Fact("attempts of an event", 1 + ASYNC["MaximumRetryAttempts"], r"event failed (\w+) times"),
     Fact("hours of an event", ASYNC["MaximumEventAgeInSeconds"] / 3600, r"waited for (\w+) hours"),
     Fact("days of a failed event", QUEUE["MessageRetentionPeriod"] / 86_400, r"queue[^.|]{0,60}? for (\d+) days"),
-    Fact(
-        "seconds that a price list is kept", KEPT_S, r"\blist[^.|]{0,60}? (?:keeps|kept)[^.|]{0,20}? for (\d+) seconds"
-    ),
-    Fact(
-        "hours that the last good list counts",
-        SERVED_S / 3600,
-        r"\b(?:good list|prices of before)[^.|]{0,40}? (\d+) hours",
-    ),
+    Fact("seconds of a price list", KEPT_S, r"\blist[^.|]{0,60}? kept for (\d+) seconds"),
+    Fact("hours of the last good list", SERVED_S / 3600, r"\b(?:good list|prices of before)[^.|]{0,40}? (\d+) hours"),
     Fact("seconds after a failed read", READ_AGAIN_AFTER_S, r"\b[Aa]fter a failed read, (\d+) seconds"),
     Fact("seconds of a read", READ_LIMIT_S, r"holds one request for (\d+) seconds"),
     Fact("MiB of a price list", MAX_PRICE_LIST_BYTES / 1024**2, r"\bfile may have at most ([\d.]+) MiB"),
