@@ -19,6 +19,7 @@ from invoicing.provider.v1 import V1
 from invoicing.provider.v2 import v2
 from tests.contract.replies import DOCUMENT, PATH, assert_documented
 from tests.support.account import SHOP_ID
+from tests.support.price_lists import MUG_AND_TEE as SOLD
 from tests.support.stack import Stack
 
 # For each kind of data, besides those of the examples and of the coverage phase. The same ones on every run.
@@ -46,22 +47,45 @@ def api(document: dict[str, Any], mode: GenerationMode) -> Any:
     return schema.include(path=PATH)
 
 
-def as_this_stack_takes_it(document: dict[str, Any], currencies: Sequence[str]) -> dict[str, Any]:
+def taking(request: str) -> dict[str, Any]:
+    """Returns the document of a deployment that takes one of the two kinds of request, which is its owner's choice.
+
+    Args:
+        request: The name of the schema: ``InvoiceRequest`` without a price list, ``ItemsRequest`` with one.
+    """
+    document = copy.deepcopy(DOCUMENT)
+    content = document["paths"][PATH]["post"]["requestBody"]["content"]["application/json"]
+    content["schema"] = {"$ref": f"#/components/schemas/{request}"}
+    needed = document["components"]["schemas"][request]["required"]
+    content["examples"] = {
+        name: example for name, example in content["examples"].items() if example["value"].keys() >= set(needed)
+    }
+    assert content["examples"]
+    return document
+
+
+def as_this_stack_takes_it(request: str, currencies: Sequence[str]) -> dict[str, Any]:
     """Returns the document with what a caller reads in its descriptions and JSON Schema cannot say, said for the test.
 
     Only for valid data: what is invalid by these rules alone may be valid all the same.
 
     Args:
-        document: The contract.
-        currencies: Those of the version of the provider's API that the stack speaks.
+        request: The kind of request that the stack takes.
+        currencies: Those of the version of the provider's API that the stack speaks, or that of its price list.
     """
-    document = copy.deepcopy(document)
-    fields = document["components"]["schemas"]["InvoiceRequest"]["properties"]
+    document = taking(request)
+    fields = document["components"]["schemas"][request]["properties"]
     fields["currency"]["anyOf"][0]["enum"] = list(currencies)
     # "The shop of the deployment": this one's.
     fields["shop_id"]["anyOf"][0]["const"] = SHOP_ID
-    # "At most 2 decimals". Not in the file: see Amount in requests.py.
-    fields["amount"]["anyOf"][0]["multipleOf"] = 0.01
+    if "amount" in fields:
+        # "At most 2 decimals". Not in the file: see Amount in requests.py.
+        fields["amount"]["anyOf"][0]["multipleOf"] = 0.01
+    else:
+        # "Its id in the price list", and "no id twice", which two items of other quantities could have.
+        item = document["components"]["schemas"]["Item"]["properties"]
+        item["id"] = {"enum": list(SOLD["items"])}
+        fields["items"]["maxItems"] = 1
     # "Characters of any script": here Latin-1, where the pattern can name those that are refused, and domains in ASCII.
     # Others are tried in tests/unit/test_request_contract.py.
     fields["order_id"]["anyOf"][0]["pattern"] = r"^[ -~\xa0-\xac\xae-\xff]+$"
@@ -71,9 +95,11 @@ def as_this_stack_takes_it(document: dict[str, Any], currencies: Sequence[str]) 
     return document
 
 
-VALID = api(as_this_stack_takes_it(DOCUMENT, V1.currencies), GenerationMode.POSITIVE)
-VALID_IN_V2 = api(as_this_stack_takes_it(DOCUMENT, v2().currencies), GenerationMode.POSITIVE)
-INVALID = api(DOCUMENT, GenerationMode.NEGATIVE)
+VALID = api(as_this_stack_takes_it("InvoiceRequest", V1.currencies), GenerationMode.POSITIVE)
+VALID_IN_V2 = api(as_this_stack_takes_it("InvoiceRequest", v2().currencies), GenerationMode.POSITIVE)
+INVALID = api(taking("InvoiceRequest"), GenerationMode.NEGATIVE)
+VALID_ITEMS = api(as_this_stack_takes_it("ItemsRequest", [SOLD["currency"]]), GenerationMode.POSITIVE)
+INVALID_ITEMS = api(taking("ItemsRequest"), GenerationMode.NEGATIVE)
 
 
 @pytest.fixture
@@ -107,6 +133,11 @@ def forget_key(stack: Stack) -> Callable[[str], None]:
 
 
 @pytest.fixture(scope="module")
+def forget_key_with_prices(stack_with_prices: Stack) -> Callable[[str], None]:
+    return forget_key_of(stack_with_prices)
+
+
+@pytest.fixture(scope="module")
 def forget_key_in_v2(v2_stack: Stack) -> Callable[[str], None]:
     return forget_key_of(v2_stack)
 
@@ -121,6 +152,14 @@ def test_what_the_file_calls_valid_creates_an_invoice(case: Case, stack, counts,
 @settings(BOUNDED, max_examples=CASES_IN_V2)
 def test_what_the_file_calls_valid_creates_an_invoice_in_v2(case: Case, v2_stack, counts, forget_key_in_v2) -> None:
     assert_created(case, v2_stack, counts, forget_key_in_v2)
+
+
+@VALID_ITEMS.parametrize()
+@BOUNDED
+def test_items_that_the_file_calls_valid_create_an_invoice(
+    case: Case, stack_with_prices, counts, forget_key_with_prices
+) -> None:
+    assert_created(case, stack_with_prices, counts, forget_key_with_prices)
 
 
 def assert_created(case: Case, stack: Stack, counts: dict[int, int], forget_key: Callable[[str], None]) -> None:
@@ -141,6 +180,12 @@ def test_what_the_file_calls_invalid_is_refused_as_the_file_says(case: Case, sta
 @settings(BOUNDED, max_examples=CASES_IN_V2)
 def test_what_the_file_calls_invalid_is_refused_as_the_file_says_in_v2(case: Case, v2_stack, counts) -> None:
     assert_refused(case, v2_stack, counts)
+
+
+@INVALID_ITEMS.parametrize()
+@BOUNDED
+def test_items_that_the_file_calls_invalid_are_refused_as_the_file_says(case: Case, stack_with_prices, counts) -> None:
+    assert_refused(case, stack_with_prices, counts)
 
 
 def assert_refused(case: Case, stack: Stack, counts: dict[int, int]) -> None:
