@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from decimal import Decimal
 
+from invoicing import ahead
 from invoicing.aws import dynamodb_client, events_client, secrets_manager_client
 from invoicing.contract.errors import InvoicingError, OutcomeUnknown, ProviderCredentialsRejected, ProviderUnavailable
 from invoicing.contract.settings import PaymentSettings
@@ -51,8 +52,8 @@ class Payments:
         """Returns payments with real clients; calls nobody yet."""
         return cls(
             InvoiceTable(settings.invoice_table, dynamodb_client()),
-            CredentialStore(secrets_manager_client(), settings.cryptocloud_secret_arn),
-            Transport(settings.cryptocloud_api_url),
+            CredentialStore(secrets_manager_client(), settings.cryptocloud_secret_arn, first=ahead.secret),
+            Transport(settings.cryptocloud_api_url, opened=ahead.provider),
             chosen_api(settings.cryptocloud_api),
             EventBus(settings.event_bus, settings.powertools_service_name, events_client()),
         )

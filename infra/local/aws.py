@@ -213,6 +213,9 @@ def _refused_entries(body: bytes) -> bytes:
 
 
 class _GateHandler(QuietHandler):
+    def do_GET(self) -> None:
+        self.answer(200, b"healthy")  # as DynamoDB answers whoever only connects
+
     def do_POST(self) -> None:
         body = self.read_body()
         gate: Gate = self.server.owner
