@@ -27,7 +27,8 @@ ERRORS = (
 
 def _over_http(request: border.HttpRequest, _: border.Invocation) -> border.HttpAnswer:
     request.require_origin(load(InvoiceInfoSettings))
-    return border.HttpAnswer(json.dumps(_info(request.query)))
+    # Cache breakers and the marks of advertisements, which scripts add to any address, change no answer.
+    return border.HttpAnswer(json.dumps(_info({name: text for name, text in request.query.items() if name == "uuid"})))
 
 
 def _directly(event: Any, _: border.Invocation) -> dict[str, Any]:

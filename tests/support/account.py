@@ -8,6 +8,7 @@ import boto3
 REGION = "us-east-1"
 API_KEY = "local-api-key"
 SHOP_ID = "local-shop"
+SECRET_KEY = "local-secret-key"
 TABLE = "keys"
 SECRET = "secret"
 #: For clients of emulators, which ask for no credentials. Without any, boto3 would look for some on the network.
