@@ -13,6 +13,7 @@ from invoicing.contract import errors
 from invoicing.contract.field_errors import validated
 from invoicing.contract.requests import InvoiceInfoRequest
 from invoicing.contract.settings import InvoiceInfoSettings, load
+from invoicing.observability import logger
 from invoicing.payments import Payments
 
 ERRORS = (
@@ -37,6 +38,7 @@ def _directly(event: Any, _: border.Invocation) -> dict[str, Any]:
 
 def _info(fields: Any) -> dict[str, Any]:
     invoice_id = validated(InvoiceInfoRequest, fields).uuid
+    logger.append_keys(invoice_id=invoice_id)
     status = _payments().status_of(invoice_id)
     if status is None:
         raise errors.InvoiceNotFound
