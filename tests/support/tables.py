@@ -1,7 +1,8 @@
-"""Tables of template.yaml, in moto and in this process: the expressions of the code are evaluated for real."""
+"""Tables of templates, in moto and in this process: the expressions of the code are evaluated for real."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import boto3
@@ -15,15 +16,16 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def table(resource: str) -> Iterator["DynamoDBClient"]:
+def table(resource: str, template: Path = ROOT / "template.yaml") -> Iterator["DynamoDBClient"]:
     """Gives a client for an account that has one table, which is named after its resource.
 
     Args:
-        resource: The table's name in template.yaml.
+        resource: The table's name in the template.
+        template: The template, that of the service unless an example's is named.
     """
     from moto import mock_aws  # here, because most tests do without its hundreds of modules
 
-    properties = read_template(ROOT / "template.yaml")["Resources"][resource]["Properties"]
+    properties = read_template(template)["Resources"][resource]["Properties"]
     names = ("AttributeDefinitions", "BillingMode", "GlobalSecondaryIndexes", "KeySchema")
     with mock_aws():
         client = boto3.client("dynamodb", region_name=REGION)
