@@ -1,4 +1,4 @@
-"""Lambda entry point of ReceivePostbackFunction: CryptoCloud says that an invoice was paid, and the shop learns it."""
+"""Lambda entry point of PostbackFunction: CryptoCloud says that an invoice was paid, and the shop learns it."""
 
 from invoicing import startup
 

@@ -1,4 +1,4 @@
-"""Lambda entry point of WatchInvoicesFunction: on a schedule, it learns of the payments that nobody told us about."""
+"""Lambda entry point of WatchFunction: on a schedule, it learns of the payments that nobody told us about."""
 
 from invoicing import startup
 

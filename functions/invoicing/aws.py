@@ -14,10 +14,13 @@ if TYPE_CHECKING:
 # The longest that a call may take: two attempts and the back-off between them, at most 1 s in standard mode.
 SECRETS_LIMIT_S = 7.0
 TABLE_LIMIT_S = 3.0
-_SECRETS = Config(connect_timeout=1, read_timeout=2, retries={"total_max_attempts": 2, "mode": "standard"})
 EVENTS_LIMIT_S = 3.0
-_EVENTS = Config(connect_timeout=0.5, read_timeout=0.5, retries={"total_max_attempts": 2, "mode": "standard"})
-_TABLE = Config(connect_timeout=0.5, read_timeout=0.5, retries={"total_max_attempts": 2, "mode": "standard"})
+# What waiting does not help with, by table, index and bus; everything else that they answer may pass:
+# https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html
+# https://docs.aws.amazon.com/eventbridge/latest/APIReference/CommonErrors.html
+LASTING_ERRORS = frozenset({"AccessDeniedException", "ResourceNotFoundException", "ValidationException"})
+_SECRETS = Config(connect_timeout=1, read_timeout=2, retries={"total_max_attempts": 2, "mode": "standard"})
+_TABLE = _EVENTS = Config(connect_timeout=0.5, read_timeout=0.5, retries={"total_max_attempts": 2, "mode": "standard"})
 
 
 @functools.cache

@@ -9,7 +9,7 @@ import re
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from invoicing.contract.errors import (
@@ -37,13 +37,13 @@ class HttpRequest:
 
     Args:
         headers: By name in lower case.
-        query: The parameters of the query string; API Gateway joins a repeated one with commas.
         body: The body as it was sent.
+        query: The parameters of the query string; API Gateway joins a repeated one with commas.
     """
 
     headers: Mapping[str, str]
-    query: Mapping[str, str]
     body: bytes
+    query: Mapping[str, str] = field(default_factory=dict)
 
     def require_origin(self, settings: BorderSettings) -> None:
         """Refuses a browser page of a foreign origin.
@@ -182,7 +182,7 @@ def _read_request(event: Mapping[str, Any]) -> HttpRequest:
         content = base64.b64decode(body, validate=True) if event.get("isBase64Encoded") else body.encode()
     except ValueError:
         raise InvalidRequest(fields=[FieldError("", "must be valid JSON in UTF-8")]) from None
-    return HttpRequest({name.lower(): value for name, value in headers.items()}, query, content)
+    return HttpRequest({name.lower(): value for name, value in headers.items()}, content, query)
 
 
 def _outcome(exception: Exception, errors: Sequence[type[InvoicingError]]) -> InvoicingError:

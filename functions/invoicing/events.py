@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from invoicing.contract.errors import ProviderUnavailable
+from invoicing.aws import LASTING_ERRORS
+from invoicing.contract.errors import ProviderUnavailable, ServiceNotConfigured
 from invoicing.contract.statuses import Status
 from invoicing.invoices import InvoiceRecord
 from invoicing.observability import EVENT_NOT_PUBLISHED, EVENT_PUBLISHED, logger, metrics
@@ -46,6 +47,7 @@ class EventBus:
 
         Raises:
             ProviderUnavailable: At least one event was not accepted. All of them stay unpublished.
+            ServiceNotConfigured: There is no such bus, or it is not for this function to write.
         """
         self._put([(status, self._detail(invoice, status)) for status in DETAIL_TYPES if status in invoice.unpublished])
 
@@ -54,6 +56,7 @@ class EventBus:
 
         Raises:
             ProviderUnavailable: The event was not accepted.
+            ServiceNotConfigured: As ``publish``.
         """
         detail: dict[str, Any] = {
             "version": VERSION,
@@ -99,7 +102,13 @@ class EventBus:
         ]
         try:
             answer = self._client.put_events(Entries=entries)  # type: ignore[arg-type]
-        except (BotoCoreError, ClientError) as error:
+        except ClientError as error:
+            code = error.response["Error"]["Code"]
+            if code in LASTING_ERRORS:
+                metrics.add_metric(EVENT_NOT_PUBLISHED, "Count", len(events))
+                raise ServiceNotConfigured(f"the event bus answered {code}: see EventBus and the role") from None
+            self._failed(code, events)
+        except BotoCoreError as error:
             self._failed(type(error).__name__, events)
         # A call that succeeds may still have refused an entry:
         # https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEvents.html

@@ -15,13 +15,14 @@ Every write says under which condition it holds, because each may arrive late, t
 import contextlib
 import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from invoicing.contract.errors import InternalError, ProviderUnavailable
+from invoicing.aws import LASTING_ERRORS
+from invoicing.contract.errors import InternalError, ProviderUnavailable, ServiceNotConfigured
 from invoicing.contract.statuses import DELIVERABLE, STATUSES, Status, lower_than, status_or_none
 
 if TYPE_CHECKING:
@@ -78,48 +79,26 @@ class InvoiceTable:
         table_name: A DynamoDB table with the string key ``invoice_id``, ``expiration`` as its time to live, and the
             index ``due`` (keys only) with the string key ``queue`` and the number ``due`` to sort by.
         client: A DynamoDB client.
-        retention_s: How long an invoice is kept after its creation, in seconds.
         clock: Wall time in seconds since 1970.
     """
 
-    def __init__(
-        self,
-        table_name: str,
-        client: "DynamoDBClient",
-        *,
-        retention_s: int,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
+    def __init__(self, table_name: str, client: "DynamoDBClient", *, clock: Callable[[], float] = time.time) -> None:
         self._table_name = table_name
         self._client = client
-        self._retention_s = retention_s
         self._clock = clock
 
-    def record(self, invoice: InvoiceRecord) -> None:
+    def record(self, item: Mapping[str, Any]) -> None:
         """Records a new invoice, if there is none of this id yet.
 
         An invoice that is there already is no failure: it is this call's own first attempt, whose answer was lost.
 
+        Args:
+            item: What ``new_item`` returns.
+
         Raises:
-            ProviderUnavailable: The table was not reached, or refused.
+            ProviderUnavailable: The table was not reached.
+            ServiceNotConfigured: There is no such table, or it is not for this function to write.
         """
-        item: dict[str, Any] = {
-            "invoice_id": {"S": invoice.invoice_id},
-            "amount": {"S": invoice.amount},
-            "currency": {"S": invoice.currency},
-            "api": {"S": invoice.api},
-            "status": {"S": "created"},
-            "created_at": _number(invoice.created_s),
-            "expiration": _number(invoice.created_s + self._retention_s),
-            "queue": {"S": shard_of(invoice.invoice_id)},
-            "due": _number(invoice.created_s + SCHEDULE_S[0]),
-        }
-        if invoice.order_id is not None:
-            item["order_id"] = {"S": invoice.order_id}
-        if invoice.items:
-            item["items"] = {
-                "L": [{"M": {"id": {"S": name}, "quantity": _number(quantity)}} for name, quantity in invoice.items]
-            }
         with contextlib.suppress(_ConditionRefused), _as_unavailable():
             self._client.put_item(
                 TableName=self._table_name, Item=item, ConditionExpression="attribute_not_exists(invoice_id)"
@@ -130,6 +109,7 @@ class InvoiceTable:
 
         Raises:
             ProviderUnavailable: The table was not reached.
+            ServiceNotConfigured: There is no such table, or it is not for this function to use.
             InternalError: The record is damaged.
         """
         with _as_unavailable():
@@ -144,6 +124,7 @@ class InvoiceTable:
 
         Raises:
             ProviderUnavailable: The table was not reached.
+            ServiceNotConfigured: There is no such table, or it is not for this function to use.
         """
         lower = lower_than(status)
         if not lower:
@@ -175,6 +156,7 @@ class InvoiceTable:
 
         Raises:
             ProviderUnavailable: The table was not reached.
+            ServiceNotConfigured: There is no such table, or it is not for this function to use.
         """
         due_s = self._next_due_s(invoice)
         to_due, names, values = _next(invoice.invoice_id, due_s)
@@ -194,6 +176,7 @@ class InvoiceTable:
 
         Raises:
             ProviderUnavailable: The table was not reached.
+            ServiceNotConfigured: There is no such table, or it is not for this function to use.
         """
         now_s = int(self._clock())
         taken = self._update(
@@ -210,6 +193,7 @@ class InvoiceTable:
 
         Raises:
             ProviderUnavailable: The table was not reached.
+            ServiceNotConfigured: There is no such table, or it is not for this function to use.
         """
         self._update(
             invoice_id,
@@ -231,6 +215,7 @@ class InvoiceTable:
 
         Raises:
             ProviderUnavailable: The table was not reached.
+            ServiceNotConfigured: There is no such table, or it is not for this function to use.
         """
         to_due, names, values = _next(invoice.invoice_id, self._next_due_s(invoice))
         same = "attribute_not_exists(#hurried)"
@@ -252,6 +237,7 @@ class InvoiceTable:
 
         Raises:
             ProviderUnavailable: The table was not reached.
+            ServiceNotConfigured: There is no such table, or it is not for this function to use.
         """
         start: dict[str, Any] = {}
         while True:
@@ -297,6 +283,33 @@ class InvoiceTable:
         return next_due_s(invoice.created_s, self._clock())
 
 
+def new_item(invoice: InvoiceRecord, *, retention_s: int) -> dict[str, Any]:
+    """Returns a new invoice as the table keeps it, in DynamoDB's JSON.
+
+    Args:
+        invoice: The invoice; nothing has happened to it yet.
+        retention_s: How long it is kept after its creation, in seconds.
+    """
+    item: dict[str, Any] = {
+        "invoice_id": {"S": invoice.invoice_id},
+        "amount": {"S": invoice.amount},
+        "currency": {"S": invoice.currency},
+        "api": {"S": invoice.api},
+        "status": {"S": "created"},
+        "created_at": _number(invoice.created_s),
+        "expiration": _number(invoice.created_s + retention_s),
+        "queue": {"S": shard_of(invoice.invoice_id)},
+        "due": _number(invoice.created_s + SCHEDULE_S[0]),
+    }
+    if invoice.order_id is not None:
+        item["order_id"] = {"S": invoice.order_id}
+    if invoice.items:
+        item["items"] = {
+            "L": [{"M": {"id": {"S": name}, "quantity": _number(quantity)}} for name, quantity in invoice.items]
+        }
+    return item
+
+
 def next_due_s(created_s: int, now_s: float) -> int | None:
     """Returns when an invoice is due next by the schedule, or ``None`` after its last time.
 
@@ -327,6 +340,8 @@ def _as_unavailable() -> Iterator[None]:
         code = error.response["Error"]["Code"]
         if code == "ConditionalCheckFailedException":
             raise _ConditionRefused from None
+        if code in LASTING_ERRORS:
+            raise ServiceNotConfigured(f"the table of invoices answered {code}: see its name and the role") from None
         raise ProviderUnavailable(f"table of invoices answered {code}") from None
     except BotoCoreError as error:
         raise ProviderUnavailable(f"table of invoices not reached: {type(error).__name__}") from None

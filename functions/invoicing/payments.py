@@ -20,7 +20,7 @@ from invoicing.invoices import InvoiceRecord, InvoiceTable
 from invoicing.observability import AMOUNT_PAID, INVOICE_PAID, INVOICE_UNKNOWN, logger, metrics
 from invoicing.provider.dialects import chosen_api
 from invoicing.provider.outcomes import Api, Statuses
-from invoicing.provider.transport import Provider
+from invoicing.provider.transport import Transport
 
 # What the provider may take to say a status, in seconds. A page waits for it, and a postback must be answered in 10 s.
 ASK_LIMIT_S = 4.0
@@ -38,7 +38,7 @@ class Payments:
     """
 
     def __init__(
-        self, table: InvoiceTable, credentials: CredentialStore, provider: Provider, api: Api, bus: EventBus
+        self, table: InvoiceTable, credentials: CredentialStore, provider: Transport, api: Api, bus: EventBus
     ) -> None:
         self.table = table
         self.credentials = credentials
@@ -49,13 +49,10 @@ class Payments:
     @classmethod
     def from_settings(cls, settings: PaymentSettings) -> "Payments":
         """Returns payments with real clients; calls nobody yet."""
-        table = InvoiceTable(
-            settings.invoice_table, dynamodb_client(), retention_s=settings.invoice_retention * 24 * 60 * 60
-        )
         return cls(
-            table,
+            InvoiceTable(settings.invoice_table, dynamodb_client()),
             CredentialStore(secrets_manager_client(), settings.cryptocloud_secret_arn),
-            Provider(settings),
+            Transport(settings.cryptocloud_api_url),
             chosen_api(settings.cryptocloud_api),
             EventBus(settings.event_bus, settings.powertools_service_name, events_client()),
         )
@@ -194,7 +191,7 @@ class Payments:
         """Publishes what is unpublished of an invoice, and notes it.
 
         Raises:
-            ProviderUnavailable: The event bus or the table was not reached. The invoice stays due for the watcher.
+            InvoicingError: The event bus or the table was not reached, or refused. The invoice stays due.
         """
         self._bus.publish(invoice)
         self.table.published(invoice)
@@ -208,7 +205,7 @@ class Payments:
         elif stepped := self._take_step(invoice.invoice_id, status):
             try:
                 self.publish(stepped)
-            except ProviderUnavailable as error:
+            except InvoicingError as error:
                 # The step is written, so the next run publishes it. The others need no bus to be asked about.
                 logger.error("event left to the next run", reason=error.reason, invoice_id=invoice.invoice_id)
             return True

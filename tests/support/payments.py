@@ -9,7 +9,7 @@ import pytest
 from invoicing.contract.errors import ProviderCredentialsRejected
 from invoicing.credentials import Credentials
 from invoicing.events import EventBus
-from invoicing.invoices import InvoiceRecord, InvoiceTable
+from invoicing.invoices import InvoiceRecord, InvoiceTable, new_item
 from invoicing.payments import Payments
 from invoicing.provider.outcomes import Api, Call
 from tests.support.samples import Clock
@@ -86,7 +86,7 @@ def clock() -> Clock:
 def invoices(account: Any, clock: Clock) -> InvoiceTable:
     for item in account.scan(TableName="InvoiceTable")["Items"]:
         account.delete_item(TableName="InvoiceTable", Key={"invoice_id": item["invoice_id"]})
-    return InvoiceTable("InvoiceTable", account, retention_s=90 * 24 * 60 * 60, clock=clock)
+    return InvoiceTable("InvoiceTable", account, clock=clock)
 
 
 @pytest.fixture
@@ -113,6 +113,6 @@ def payments(invoices, provider, bus, credentials) -> Payments:
 @pytest.fixture
 def recorded(invoices, clock, provider) -> InvoiceRecord:
     record = InvoiceRecord(ID, "19.99", "USD", "v1", int(clock()), order_id="A-1001", items=(("mug", 2),))
-    invoices.record(record)
+    invoices.record(new_item(record, retention_s=90 * 24 * 60 * 60))
     provider.statuses[ID] = "created"
     return record

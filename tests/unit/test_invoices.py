@@ -16,6 +16,7 @@ from invoicing.invoices import (
     SHARDS,
     InvoiceRecord,
     InvoiceTable,
+    new_item,
     next_due_s,
     shard_of,
 )
@@ -47,12 +48,16 @@ def client(account: Any) -> Any:
 
 @pytest.fixture
 def invoices(client: Any, clock: Clock) -> InvoiceTable:
-    return InvoiceTable("InvoiceTable", client, retention_s=90 * DAY_S, clock=clock)
+    return InvoiceTable("InvoiceTable", client, clock=clock)
 
 
 def created(clock: Clock, invoice_id: str = ID, **changes: Any) -> InvoiceRecord:
     fields: dict[str, Any] = {"amount": "19.99", "currency": "USD", "api": "v1", "order_id": "A-1001", **changes}
     return InvoiceRecord(invoice_id=invoice_id, created_s=int(clock()), **fields)
+
+
+def record(invoices: InvoiceTable, invoice: InvoiceRecord) -> None:
+    invoices.record(new_item(invoice, retention_s=90 * DAY_S))
 
 
 def due(invoices: InvoiceTable) -> dict[str, str]:
@@ -61,7 +66,7 @@ def due(invoices: InvoiceTable) -> dict[str, str]:
 
 
 def test_an_invoice_is_kept_as_it_was_asked_for(invoices, clock, client) -> None:
-    invoices.record(created(clock, items=(("mug", 1), ("tee-l", 2))))
+    record(invoices, created(clock, items=(("mug", 1), ("tee-l", 2))))
     assert invoices.read(ID) == created(clock, items=(("mug", 1), ("tee-l", 2)), due_s=int(clock()) + SCHEDULE_S[0],
                                         seen_s={"created": int(clock())})  # fmt: skip
     item = client.get_item(TableName="InvoiceTable", Key={"invoice_id": {"S": ID}})["Item"]
@@ -70,7 +75,7 @@ def test_an_invoice_is_kept_as_it_was_asked_for(invoices, clock, client) -> None
 
 
 def test_an_invoice_without_order_and_items_has_neither(invoices, clock) -> None:
-    invoices.record(created(clock, order_id=None))
+    record(invoices, created(clock, order_id=None))
     kept = invoices.read(ID)
     assert kept is not None
     assert (kept.order_id, kept.items) == (None, ())
@@ -87,9 +92,9 @@ def test_nobody_knows_an_invoice_that_was_not_recorded(invoices) -> None:
 
 
 def test_a_late_copy_of_the_record_undoes_no_payment(invoices, clock) -> None:
-    invoices.record(created(clock))
+    record(invoices, created(clock))
     invoices.step(ID, "paid")
-    invoices.record(created(clock))
+    record(invoices, created(clock))
     kept = invoices.read(ID)
     assert kept is not None
     assert kept.status == "paid"
@@ -98,7 +103,7 @@ def test_a_late_copy_of_the_record_undoes_no_payment(invoices, clock) -> None:
 
 @pytest.mark.parametrize("order", list(itertools.permutations(("created", "partial", "canceled", "paid"))))
 def test_a_status_only_goes_forward_in_whatever_order_the_news_comes(invoices, clock, order) -> None:
-    invoices.record(created(clock))
+    record(invoices, created(clock))
     reached = ["created"]
     for status in order:
         stepped = invoices.step(ID, status)
@@ -115,13 +120,13 @@ def test_a_status_only_goes_forward_in_whatever_order_the_news_comes(invoices, c
 
 @pytest.mark.parametrize(("first", "second"), [("paid", "overpaid"), ("overpaid", "paid"), ("paid", "canceled")])
 def test_nothing_is_news_after_a_payment(invoices, clock, first, second) -> None:
-    invoices.record(created(clock))
+    record(invoices, created(clock))
     assert invoices.step(ID, first)
     assert invoices.step(ID, second) is None
 
 
 def test_a_step_is_taken_once_and_its_time_is_when_the_status_was_first_seen(invoices, clock) -> None:
-    invoices.record(created(clock))
+    record(invoices, created(clock))
     clock.now_s += 60
     stepped = invoices.step(ID, "partial")
     assert stepped is not None
@@ -134,7 +139,7 @@ def test_a_step_is_taken_once_and_its_time_is_when_the_status_was_first_seen(inv
 
 
 def test_what_is_unpublished_is_due_at_once_and_leaves_when_it_is_published(invoices, clock) -> None:
-    invoices.record(created(clock))
+    record(invoices, created(clock))
     stepped = invoices.step(ID, "partial")
     assert due(invoices) == {ID: NOW}
     invoices.published(stepped)
@@ -148,7 +153,7 @@ def test_what_is_unpublished_is_due_at_once_and_leaves_when_it_is_published(invo
 
 
 def test_an_event_that_comes_while_another_is_published_stays_unpublished(invoices, clock) -> None:
-    invoices.record(created(clock))
+    record(invoices, created(clock))
     partial = invoices.step(ID, "partial")
     invoices.step(ID, "paid")
     invoices.published(partial)
@@ -159,7 +164,7 @@ def test_an_event_that_comes_while_another_is_published_stays_unpublished(invoic
 
 
 def test_published_twice_is_published_once(invoices, clock) -> None:
-    invoices.record(created(clock))
+    record(invoices, created(clock))
     stepped = invoices.step(ID, "partial")
     invoices.published(stepped)
     clock.now_s += SCHEDULE_S[0]
@@ -168,7 +173,7 @@ def test_published_twice_is_published_once(invoices, clock) -> None:
 
 
 def test_all_callers_together_get_one_turn_in_five_whole_seconds(invoices, clock) -> None:
-    invoices.record(created(clock))
+    record(invoices, created(clock))
     turns = []
     for _ in range(13):
         turns.append([invoices.take_turn(ID), invoices.take_turn(ID)])
@@ -178,7 +183,7 @@ def test_all_callers_together_get_one_turn_in_five_whole_seconds(invoices, clock
 
 
 def test_a_postback_that_brought_no_step_makes_the_invoice_due_at_once(invoices, clock) -> None:
-    invoices.record(created(clock))
+    record(invoices, created(clock))
     invoices.hurry(ID)
     assert due(invoices) == {ID: NOW}
     kept = invoices.read(ID)
@@ -187,7 +192,7 @@ def test_a_postback_that_brought_no_step_makes_the_invoice_due_at_once(invoices,
 
 
 def test_a_canceled_invoice_is_followed_once_more_when_a_postback_comes(invoices, clock) -> None:
-    invoices.record(created(clock))
+    record(invoices, created(clock))
     invoices.published(invoices.step(ID, "canceled"))
     clock.now_s += 30 * DAY_S
     assert due(invoices) == {}
@@ -200,7 +205,7 @@ def test_a_canceled_invoice_is_followed_once_more_when_a_postback_comes(invoices
 
 @pytest.mark.parametrize("status", sorted(DELIVERABLE))
 def test_a_paid_invoice_is_never_due_again(invoices, clock, status) -> None:
-    invoices.record(created(clock))
+    record(invoices, created(clock))
     invoices.published(invoices.step(ID, status))
     invoices.hurry(ID)
     clock.now_s += 30 * DAY_S
@@ -208,7 +213,7 @@ def test_a_paid_invoice_is_never_due_again(invoices, clock, status) -> None:
 
 
 def test_news_that_come_between_the_question_and_its_answer_are_not_put_off(invoices, clock) -> None:
-    invoices.record(created(clock))
+    record(invoices, created(clock))
     clock.now_s += SCHEDULE_S[0]
     asked_about = invoices.read(ID)
     invoices.hurry(ID)
@@ -218,7 +223,7 @@ def test_news_that_come_between_the_question_and_its_answer_are_not_put_off(invo
 
 def test_an_unpaid_invoice_is_asked_about_by_the_schedule_and_then_left(invoices, clock) -> None:
     started_s = clock()
-    invoices.record(created(clock))
+    record(invoices, created(clock))
     asked_after_s = []
     while clock() < started_s + 3 * DAY_S:
         clock.now_s += 10 * 60
@@ -240,7 +245,7 @@ def test_the_schedule_is_ten_minutes_half_an_hour_and_then_every_other_hour_for_
 def test_the_oldest_comes_first_over_all_pages(invoices, clock) -> None:
     ids = [f"INVOICE{number}" for number in range(40)]
     for invoice_id in ids:
-        invoices.record(created(clock, invoice_id, order_id="x" * 200))
+        record(invoices, created(clock, invoice_id, order_id="x" * 200))
         clock.now_s += 1
     clock.now_s += SCHEDULE_S[0]
     for shard in SHARDS:
@@ -265,10 +270,10 @@ def test_a_table_that_is_down_is_a_failure_that_may_pass(failure, clock) -> None
 
             return fail
 
-    invoices = InvoiceTable("InvoiceTable", Down(), retention_s=DAY_S, clock=clock)  # type: ignore[arg-type]
+    invoices = InvoiceTable("InvoiceTable", Down(), clock=clock)  # type: ignore[arg-type]
     record = created(clock, due_s=1)
     for call in (
-        lambda: invoices.record(record),
+        lambda: invoices.record(new_item(record, retention_s=60)),
         lambda: invoices.read(ID),
         lambda: invoices.step(ID, "paid"),
         lambda: invoices.take_turn(ID),
@@ -292,7 +297,7 @@ def test_a_table_that_is_down_is_a_failure_that_may_pass(failure, clock) -> None
     ],
 )
 def test_a_damaged_record_is_our_fault_and_the_log_names_the_invoice(invoices, client, clock, damage) -> None:
-    invoices.record(created(clock))
+    record(invoices, created(clock))
     item = client.get_item(TableName="InvoiceTable", Key={"invoice_id": {"S": ID}})["Item"]
     damaged = {name: value for name, value in {**item, **damage}.items() if value is not None}
     damaged.pop("queue")  # the index would refuse a due time that is no number

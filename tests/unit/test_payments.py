@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from invoicing.contract.errors import OutcomeUnknown, ProviderCredentialsRejected, ProviderUnavailable
-from invoicing.invoices import NOW, InvoiceRecord, InvoiceTable
+from invoicing.invoices import NOW, InvoiceRecord, InvoiceTable, new_item
 from tests.support.payments import ID, NEW
 
 
@@ -152,7 +152,7 @@ def test_an_invoice_recorded_while_the_provider_was_asked_is_not_taken_for_forei
     payments, provider, bus, invoices, clock, monkeypatch
 ) -> None:
     def perform(*_: Any, **__: Any) -> dict[str, str]:
-        invoices.record(InvoiceRecord(ID, "19.99", "USD", "v1", int(clock())))
+        invoices.record(new_item(InvoiceRecord(ID, "19.99", "USD", "v1", int(clock())), retention_s=60))
         return {ID: "paid"}
 
     monkeypatch.setattr(provider, "perform", perform)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from invoicing.contract.errors import ProviderUnavailable
-from invoicing.invoices import SCHEDULE_S, InvoiceRecord, InvoiceTable
+from invoicing.invoices import SCHEDULE_S, InvoiceRecord, InvoiceTable, new_item
 from invoicing.watch import ROUND_S, Watcher
 from tests.support.payments import FakeProvider
 from tests.support.samples import Clock
@@ -32,7 +32,7 @@ def run(watcher, monkeypatch):
 def record(invoices: InvoiceTable, clock: Clock, provider: FakeProvider, count: int) -> list[str]:
     ids = [f"INVOICE{number:03}" for number in range(count)]
     for invoice_id in ids:
-        invoices.record(InvoiceRecord(invoice_id, "5", "EUR", "v1", int(clock())))
+        invoices.record(new_item(InvoiceRecord(invoice_id, "5", "EUR", "v1", int(clock())), retention_s=60))
         provider.statuses[invoice_id] = "created"
         clock.now_s += 1
     return ids

@@ -72,8 +72,6 @@ class PaymentSettings(ProviderSettings):
     invoice_table: str
     event_bus: str = "default"
     powertools_service_name: str = "cryptocloud-invoices"
-    # Days after which the table forgets an invoice.
-    invoice_retention: Annotated[int, Field(ge=2, le=3653)] = 90
 
 
 class InvoiceInfoSettings(BorderSettings, PaymentSettings):
@@ -92,6 +90,9 @@ class CreateInvoiceSettings(BorderSettings, ProviderSettings):
         {origin_of("https://pay.cryptocloud.plus"), origin_of("https://pay.trybit.com")}
     )
     idempotency_table: str
+    invoice_table: str
+    # Days after which the table of invoices forgets an invoice.
+    invoice_retention: Annotated[int, Field(ge=2, le=3653)] = 90
     min_amount: _AmountBound = Decimal("0.01")
     max_amount: _AmountBound = Decimal(100_000)
     # API Gateway gives up after 30 s: https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html

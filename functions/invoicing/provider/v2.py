@@ -103,7 +103,7 @@ def _info(invoice_ids: Sequence[str]) -> Call[Statuses]:
 
 def _judge_statuses(reply: Reply) -> Statuses:
     if (reply.status == 400 and _names_the_key(reply)) or (reply.status == 403 and _has_detail(reply)):
-        raise ProviderCredentialsRejected(f"provider answered {reply.status} and named the key", answered=True)
+        raise ProviderCredentialsRejected(f"provider answered {reply.status} and named the key")
     if reply.status != 200:
         raise error_of(reply)
     result = object_in(reply).get("result")
