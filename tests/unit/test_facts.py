@@ -9,8 +9,8 @@ from create_invoice import MAX_BODY_BYTES
 from invoicing.contract.errors import ERROR_TABLE, PayloadTooLarge
 from invoicing.contract.requests import DirectInvoiceRequest
 from invoicing.credentials import CACHE_S
-from invoicing.keys import KEY_LIFETIME_S
 from invoicing.invoices import ASK_AGAIN_AFTER_S
+from invoicing.keys import KEY_LIFETIME_S
 from invoicing.patience import FULL_TIME_EVERY_S, IMPATIENT_AFTER, LEAST_S, SHORT_SHARE
 from invoicing.payments import ASK_LIMIT_S
 from invoicing.postbacks import READ_AGAIN_AFTER_S

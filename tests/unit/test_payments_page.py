@@ -41,7 +41,7 @@ def test_the_page_says_when_an_invoice_is_asked_about_and_how_late_a_payment_is_
     minutes = [after_s // 60 for after_s in SCHEDULE_S if after_s < HOUR_S]
     hours = [after_s // HOUR_S for after_s in SCHEDULE_S if after_s >= HOUR_S]
     *every_other, before_last, last = hours
-    assert every_other + [before_last] == list(range(1, before_last + 1, 2))
+    assert [*every_other, before_last] == list(range(1, before_last + 1, 2))
     said = (
         f"{minutes[0]} minutes, {minutes[1]} minutes, {hours[0]} hour and {hours[1]} hours after it was created, then "
     )
