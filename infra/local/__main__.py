@@ -8,6 +8,8 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+import urllib3
+
 from infra.local.demo import DemoFailed, show, show_v2
 from infra.local.stack import Endpoints, LocalStack, Options, PortTaken
 
@@ -26,6 +28,9 @@ def main() -> int:
         return 0
     except (DemoFailed, PortTaken) as failure:
         print(failure, file=sys.stderr)
+        return 1
+    except urllib3.exceptions.HTTPError as failure:
+        print(f"A part of the stack gave no answer: {failure}. The functions' log: {_LOG}", file=sys.stderr)
         return 1
 
 

@@ -10,6 +10,9 @@ import urllib3
 
 from infra.local.stack import Endpoints
 
+# Longer than the control port waits for a postback.
+_CONTROL_TIMEOUT_S = 60
+
 
 class DemoFailed(Exception):
     """Something did not go as promised."""
@@ -102,7 +105,9 @@ def _show_payment(endpoints: Endpoints, invoice: dict[str, Any]) -> None:
 
 def _control(endpoints: Endpoints, method: str, path: str, **arguments: Any) -> dict[str, Any]:
     body = json.dumps(arguments) if method == "POST" else None
-    response = urllib3.request(method, f"{endpoints.control_url}{path}", body=body, retries=False)
+    response = urllib3.request(
+        method, f"{endpoints.control_url}{path}", body=body, retries=False, timeout=_CONTROL_TIMEOUT_S
+    )
     reply: dict[str, Any] = response.json()
     _promise(response.status == 200, f"{path[1:]} ({reply})")
     return reply
