@@ -18,12 +18,14 @@ from typing import Any
 
 import boto3
 import pytest
+from samtranslator.yaml_helper import yaml_parse
 
 from invoicing.events import SOURCE, EventBus
 from invoicing.invoices import InvoiceRecord
 from tests.support import ROOT
 from tests.support.account import REGION
 from tests.support.bus import Bus, Queue
+from tests.support.sam import translate_template
 from tests.support.samples import Clock
 from tests.support.tables import table
 from tests.support.templates import read_template
@@ -485,15 +487,37 @@ def test_the_role_may_do_what_the_code_calls_and_nothing_else() -> None:
     ]
 
 
-def test_no_event_is_lost_on_its_way_to_the_function_or_in_it() -> None:
+@pytest.fixture(scope="module")
+def deployed() -> dict[str, Any]:
+    """The template as CloudFormation gets it."""
+    template = yaml_parse((EXAMPLE / "template.yaml").read_text())
+    template["Resources"]["FulfilOrderFunction"]["Properties"]["CodeUri"] = "s3://bucket/key"
+    return translate_template(template, InvoicesStack="shop", Email="owner@shop.example")["Resources"]
+
+
+def test_what_eventbridge_or_the_function_fails_at_waits_in_the_queue_for_as_long_as_sqs_keeps_anything(
+    deployed,
+) -> None:
     queue = {"Fn::GetAtt": ["FailedEvents", "Arn"]}
-    assert RULE["DeadLetterConfig"] == {"Arn": queue}
-    assert FUNCTION["DeadLetterQueue"] == {"Type": "SQS", "TargetArn": queue}
-    # The longest that SQS keeps anything.
-    kept_s = TEMPLATE["Resources"]["FailedEvents"]["Properties"]["MessageRetentionPeriod"]
-    assert kept_s == 14 * 24 * 60 * 60
-    [rule] = re.findall(r"FulfilOrderFunction\w+", json.dumps(TEMPLATE["Resources"]["FailedEventsPolicy"]))
-    assert rule == "FulfilOrderFunction" + next(iter(FUNCTION["Events"]))
+    assert deployed["FulfilOrderFunction"]["Properties"]["DeadLetterConfig"] == {"TargetArn": queue}
+    [target] = deployed["FulfilOrderFunctionPayment"]["Properties"]["Targets"]
+    assert target["DeadLetterConfig"] == {"Arn": queue}
+    assert deployed["FailedEvents"]["Properties"]["MessageRetentionPeriod"] == 14 * 24 * 60 * 60
+    allowed, _ = deployed["FailedEventsPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    rule = {"Fn::GetAtt": ["FulfilOrderFunctionPayment", "Arn"]}
+    assert allowed["Condition"] == {"ArnEquals": {"aws:SourceArn": rule}}
+
+
+def test_only_the_rule_may_invoke_the_function(deployed) -> None:
+    [permission] = [each for each in deployed.values() if each["Type"] == "AWS::Lambda::Permission"]
+    rule = {"Fn::GetAtt": ["FulfilOrderFunctionPayment", "Arn"]}
+    assert permission["Properties"]["SourceArn"] == rule
+
+
+def test_the_readme_says_the_times_of_the_code() -> None:
+    readme = re.sub(r"\s+", " ", (EXAMPLE / "README.md").read_text())
+    assert f"as long as the invocation that made it, {FUNCTION['Timeout']} seconds" in readme
+    assert "remembers events for 30 days" in readme
 
 
 @pytest.mark.usefixtures("shop")
