@@ -1,4 +1,4 @@
-"""docs/payments.md says what the code does, and what it tells an owner to type does what it says."""
+"""docs/payments.md says what the code does, and the commands that it gives an owner do what it says."""
 
 import itertools
 import json

@@ -45,16 +45,16 @@ def _outcome(invoice: dict[str, Any], *, remaining_s: float) -> str:
     if status not in ("partial", "paid", "overpaid"):
         raise ValueError(f"the status {status} is not known here")
     if not invoice["recorded"]:
-        return _write(invoice, "nobody knows for what order. Look the invoice up at CryptoCloud.")
+        return _write(invoice, "Nobody here knows its order: look it up at CryptoCloud.")
     if status == "partial":
         if order_id and deliveries.is_delivered(order_id, invoice["invoice_id"]):
             return "late news"  # events come in any order
-        return _write(invoice, "only in part. Wait for the rest, or give the buyer the money back.")
+        return _write(invoice, "A part arrived: wait for the rest, or give it back.")
     price = shop.price_of(order_id) if order_id else None
     if price is None:
-        return _write(invoice, "but the shop has no such order.")
+        return _write(invoice, "The shop has no such order, so nothing was delivered.")
     if (Decimal(invoice["amount"]), invoice["currency"]) != price:
-        return _write(invoice, f"but the order costs {price.amount} {price.currency}. Nothing was delivered.")
+        return _write(invoice, f"The order costs {price.amount} {price.currency}, so nothing was delivered.")
     return _deliver(invoice, remaining_s=remaining_s)
 
 
@@ -64,17 +64,19 @@ def _deliver(invoice: dict[str, Any], *, remaining_s: float) -> str:
         case "delivered":
             return "delivered before"
         case "other invoice":
-            return _write(invoice, "but another invoice of this order was paid too. Give one of the two back.")
+            return _write(invoice, "Another invoice of this order was paid too: give one of the two back.")
     # If the function dies from here on, the same is done once more a minute later.
     shop.deliver(order_id, invoice["items"])
     if invoice["status"] == "overpaid":
-        _write(invoice, "and more than that. The order is delivered; give the buyer the rest back.")
+        _write(invoice, "More than that arrived. The order is delivered: give the rest back.")
     deliveries.note_delivered(order_id, invoice_id)
     return "delivered"
 
 
-def _write(invoice: dict[str, Any], about: str) -> str:
-    asked = f"{invoice['amount']} {invoice['currency']} of order {invoice['order_id']}" if invoice["recorded"] else "It"
-    message = f"Invoice {invoice['invoice_id']}: {asked} was paid, {about}"
+def _write(invoice: dict[str, Any], advice: str) -> str:
+    what = (
+        f" for {invoice['amount']} {invoice['currency']} (order {invoice['order_id']})" if invoice["recorded"] else ""
+    )
+    message = f"Invoice {invoice['invoice_id']}{what} is {invoice['status']}. {advice}"
     _sns.publish(TopicArn=os.environ["TOPIC"], Subject="An order needs you", Message=message)
     return "a person was asked"
