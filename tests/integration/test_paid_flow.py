@@ -48,7 +48,7 @@ def ask_for(stack: Stack, order_id: str | None = None) -> dict[str, Any]:
 
 
 def send(stack: Stack, invoice_id: str, claims: dict[str, Any], secret_key: str, **header: Any) -> int:
-    """Posts a postback of one's own making; returns the status of the answer."""
+    """Posts a postback that the sandbox did not make; returns the status of the answer."""
     token = jwt.encode(claims, secret_key, **{"algorithm": "HS256", **header})
     body = urlencode({"status": "success", "invoice_id": invoice_id, "token": token})
     response = stack._http.request("POST", stack.endpoints["postback_url"], body=body, headers={"Content-Type": FORM})
@@ -89,6 +89,16 @@ def test_a_payment_without_an_order_has_a_mail_of_its_own(shop) -> None:
     assert delivered["MailPaidOrders"] == []
     [mail] = delivered["MailPaidWithoutOrder"]
     assert invoice["invoice_id"] in mail
+
+
+def test_an_order_id_of_any_characters_reaches_event_and_mail_as_it_is(shop, fresh) -> None:
+    order_id = f'{fresh} time "1" \\ <order> — 順序 {{}}'
+    invoice = ask_for(shop, order_id)
+    press(shop, invoice)
+    postbacks(shop)
+    delivered = deliveries(shop)
+    assert [event["detail"]["order_id"] for event in delivered["events"]] == [order_id]
+    assert delivered["MailPaidOrders"] == [f"Order {order_id} is paid: 19.99 EUR (invoice {invoice['invoice_id']})"]
 
 
 @pytest.mark.parametrize(
