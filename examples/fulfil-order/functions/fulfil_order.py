@@ -50,7 +50,7 @@ def _outcome(invoice: dict[str, Any], *, remaining_s: float) -> str:
         if order_id and deliveries.is_delivered(order_id, invoice["invoice_id"]):
             return "late news"  # events come in any order
         return _write(invoice, "A part arrived: wait for the rest, or give it back.")
-    price = shop.price_of(order_id) if order_id else None
+    price = shop.price_of(order_id, invoice["items"]) if order_id else None
     if price is None:
         return _write(invoice, "The shop has no such order, so nothing was delivered.")
     if (Decimal(invoice["amount"]), invoice["currency"]) != price:

@@ -19,12 +19,18 @@ class Price(NamedTuple):
     currency: str
 
 
-def price_of(order_id: str) -> Price | None:
+def price_of(order_id: str, items: list[dict[str, Any]] | None) -> Price | None:
     """Returns what an order costs, or ``None`` if there is no such order.
 
     Replace it: look the order up where your shop keeps its orders. Never take the price from the event: that is the
     amount that the buyer's browser asked for.
+
+    Args:
+        order_id: The order.
+        items: ``id`` and ``quantity`` of what was bought, or ``None`` where the shop has no price list. A shop that
+            keeps no orders returns the sum of its prices for these.
     """
+    del items  # this shop keeps its orders
     return {"A-1001": Price(Decimal("19.99"), "USD")}.get(order_id)
 
 
