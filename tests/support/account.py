@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import boto3
@@ -16,6 +17,7 @@ REGION = "us-east-1"
 API_KEY = "local-api-key"
 SHOP_ID = "local-shop"
 SECRET_KEY = "local-secret-key"
+SERVICE = ROOT / "template.yaml"
 TABLE = "keys"
 INVOICES = "invoices"
 SECRET = "secret"
@@ -80,14 +82,15 @@ def create_tables_and_secret(moto_url: str) -> None:
         create_table(dynamodb, name, resource)
 
 
-def create_table(client: "DynamoDBClient", name: str, resource: str) -> None:
-    """Creates a table as the template has it.
+def create_table(client: "DynamoDBClient", name: str, resource: str, template: Path = SERVICE) -> None:
+    """Creates a table as a template has it.
 
     Args:
         client: A DynamoDB client.
         name: What the table is to be called.
-        resource: Its name in template.yaml.
+        resource: Its name in the template.
+        template: The file.
     """
-    properties = read_template(ROOT / "template.yaml")["Resources"][resource]["Properties"]
+    properties = read_template(template)["Resources"][resource]["Properties"]
     names = ("AttributeDefinitions", "BillingMode", "GlobalSecondaryIndexes", "KeySchema")
     client.create_table(TableName=name, **{each: properties[each] for each in names if each in properties})

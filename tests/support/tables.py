@@ -3,13 +3,14 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import boto3
 
 from invoicing.contract.statuses import Status
 from invoicing.invoices import InvoiceRecord, new_item
-from tests.support.account import NOBODY, REGION, create_table
+from tests.support.account import NOBODY, REGION, SERVICE, create_table
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -18,17 +19,18 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def table(resource: str) -> Iterator["DynamoDBClient"]:
+def table(resource: str, template: Path = SERVICE) -> Iterator["DynamoDBClient"]:
     """Gives a client for an account that has one table, which is named after its resource.
 
     Args:
-        resource: The table's name in template.yaml.
+        resource: The table's name in the template.
+        template: The template, that of the service unless an example's is named.
     """
     from moto import mock_aws  # here, because most tests do without its hundreds of modules
 
     with mock_aws():
         client = boto3.client("dynamodb", region_name=REGION)
-        create_table(client, resource, resource)
+        create_table(client, resource, resource, template)
         yield client
 
 
