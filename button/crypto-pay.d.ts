@@ -58,6 +58,9 @@ export declare class CryptoPay extends HTMLElement {
   reset(): void;
 }
 
+/** Says what becomes of the last invoice that a button made in this browser. */
+export declare class CryptoPayStatus extends HTMLElement {}
+
 /** The attributes, as a template writes them. */
 export interface CryptoPayAttributes {
   endpoint: string;
@@ -79,11 +82,13 @@ export interface CryptoPayEvents {
   "crypto-pay:request": CustomEvent<CryptoPayRequest>;
   "crypto-pay:created": CustomEvent<CryptoPayInvoice>;
   "crypto-pay:error": CustomEvent<CryptoPayError>;
+  "crypto-pay:paid": CustomEvent<{ invoice_id: string; status: "paid" | "overpaid" }>;
 }
 
 declare global {
   interface HTMLElementTagNameMap {
     "crypto-pay": CryptoPay;
+    "crypto-pay-status": CryptoPayStatus;
   }
   interface GlobalEventHandlersEventMap extends CryptoPayEvents {}
 }

@@ -3,11 +3,14 @@
 
 const PAY_ORIGINS = "https://pay.cryptocloud.plus https://pay.trybit.com";
 const KEY_LIFETIME_MS = 30 * 60_000;
-const REQUEST_TIMEOUT_MS = 35_000; // the service answers within 30 s
+const REQUEST_TIMEOUT_MS = 35_000;
 const RETRY_MS = 2000;
-const MAX_RETRY_MS = 10_000; // the buyer reads of a longer wait and decides
-const IN_PROGRESS_MS = 30_000; // by then the other request with the same key has ended
+const MAX_RETRY_MS = 10_000;
+const IN_PROGRESS_MS = 30_000;
 const TAB_CHECK_MS = 300;
+const POLL_MS = 5000;
+const POLLS = 720;
+const LAST = "crypto-pay:invoice";
 
 const BODY = ["amount", "currency", "order-id", "email", "description"];
 const PURCHASE = [...BODY, "endpoint", "pay-origin", "email-field"];
@@ -24,6 +27,10 @@ const TEXTS = {
     unavailable: "The payment service is not available right now. Nothing was charged. Please try again in a moment.",
     network_error: "The payment service could not be reached. Please check your connection and try again.",
     shop: "The payment could not be started. Nothing was charged. Please contact the shop.",
+    created: "Waiting for the payment…",
+    paid: "Paid. Thank you!",
+    partial: "A part of the amount has arrived.",
+    canceled: "The invoice has expired.",
   },
   pt: {
     pay: "Pagar com cripto",
@@ -34,6 +41,10 @@ const TEXTS = {
     unavailable: "O serviço de pagamento não está disponível agora. Nada foi cobrado. Tente novamente em instantes.",
     network_error: "Não foi possível acessar o serviço de pagamento. Verifique sua conexão e tente novamente.",
     shop: "Não foi possível iniciar o pagamento. Nada foi cobrado. Entre em contato com a loja.",
+    created: "Aguardando o pagamento…",
+    paid: "Pago. Obrigado!",
+    partial: "Uma parte do valor chegou.",
+    canceled: "A fatura expirou.",
   },
   es: {
     pay: "Pagar con cripto",
@@ -44,6 +55,10 @@ const TEXTS = {
     unavailable: "El servicio de pago no está disponible ahora. No se cobró nada. Inténtelo de nuevo en un momento.",
     network_error: "No se pudo conectar con el servicio de pago. Compruebe su conexión e inténtelo de nuevo.",
     shop: "No se pudo iniciar el pago. No se cobró nada. Póngase en contacto con la tienda.",
+    created: "Esperando el pago…",
+    paid: "Pagado. ¡Gracias!",
+    partial: "Ha llegado una parte del importe.",
+    canceled: "La factura ha caducado.",
   },
   ru: {
     pay: "Оплатить криптовалютой",
@@ -54,6 +69,10 @@ const TEXTS = {
     unavailable: "Платёжный сервис сейчас недоступен. Деньги не списаны. Попробуйте снова через минуту.",
     network_error: "Не удалось связаться с платёжным сервисом. Проверьте подключение и попробуйте снова.",
     shop: "Не удалось начать оплату. Деньги не списаны. Обратитесь в магазин.",
+    created: "Ожидаем оплату…",
+    paid: "Оплачено. Спасибо!",
+    partial: "Поступила часть суммы.",
+    canceled: "Срок счёта истёк.",
   },
 };
 
@@ -77,8 +96,8 @@ const STYLE = `
   @media (prefers-reduced-motion: no-preference) { [aria-busy=true]::before { animation: turn 1s infinite linear; } }
   @keyframes turn { to { rotate: 1turn; } }
   ::slotted(*) { margin: 0; }
-  #amount { unicode-bidi: isolate; white-space: nowrap; }
-  #amount:not(:empty)::before { content: "· "; }
+  bdi { white-space: nowrap; }
+  bdi:not(:empty)::before { content: "· "; }
   p { margin: .75rem 0 0; }
   p:empty { margin: 0; }
   .quiet { position: absolute; clip-path: inset(50%); }
@@ -113,7 +132,7 @@ const stored = (name, value) => {
     memory[name] = value;
     sessionStorage.setItem(name, value);
     delete memory[name];
-  } catch {} // refused or full
+  } catch {}
 };
 
 const forget = (name) => stored(name, "");
@@ -136,7 +155,6 @@ const hash = (text) => {
   return [a ^ (b >>> 15), b ^ (a >>> 13)].map((half) => (half >>> 0).toString(36)).join("-");
 };
 
-// Retry-After: seconds, a date, or null where there is none.
 const retryMs = (header) =>
   Math.max(0, (isNaN(header) ? Date.parse(header) - Date.now() : header * 1000) || RETRY_MS);
 
@@ -147,7 +165,7 @@ const originOf = (text) => {
     const { protocol, hostname, origin, username, password } = new URL(text);
     const safe = protocol === "https:" || (protocol === "http:" && LOOPBACK.test(hostname));
     return safe && !username && !password && origin;
-  } catch {} // no URL
+  } catch {}
 };
 
 const payLink = (text, allowed) => {
@@ -155,17 +173,16 @@ const payLink = (text, allowed) => {
   return origin && allowed.split(/[\s,]+/).some((one) => originOf(one) === origin) && new URL(text).href;
 };
 
-// The service takes the ASCII form of an international domain; browsers differ in what their e-mail fields give.
 const asciiEmail = (email) => {
-  const [, name, domain] = /^(.*)@([^@/?#:\\\s]*[^\0-\x7f][^@/?#:\\\s]*)$/.exec(email) ?? [];
+  const [name, domain] = email.split("@");
   try {
-    return domain ? `${name}@${new URL(`http://${domain}`).hostname}` : email;
+    const { href, hostname } = new URL(`http://${domain}`);
+    return domain && href === `http://${hostname}/` ? `${name}@${hostname}` : email;
   } catch {
     return email;
   }
 };
 
-// A tab that says what it waits for. In a sandboxed frame it may be out of reach: then none.
 const openTab = (text, lang) => {
   const tab = open("", "_blank");
   try {
@@ -173,14 +190,13 @@ const openTab = (text, lang) => {
     tab.document.title = body.textContent = text;
     documentElement.lang = lang;
     documentElement.style.colorScheme = "light dark";
-    Object.assign(body.style, { font: "1.25rem system-ui, sans-serif", textAlign: "center", padding: "30vh 1rem 0" });
+    body.style.font = "1.25rem system-ui";
     return tab;
   } catch {
     tab?.close();
   }
 };
 
-// Resolves to {invoice}, or to an error {code}, with {retryMs} if trying again may help.
 async function post(endpoint, key, body, run) {
   const timer = setTimeout(() => run.abort(), REQUEST_TIMEOUT_MS);
   let response, reply;
@@ -194,31 +210,72 @@ async function post(endpoint, key, body, run) {
       const hint = `${error.message}. If it is CORS: is ${location.origin} in AllowedOrigins, and does no script add headers to requests?`;
       return { code: "network_error", hint, retryMs: RETRY_MS };
     }
-    // Not JSON, or broken off. What kind of error that is differs from browser to browser.
+    // Not JSON, or broken off: the error's class differs from browser to browser.
   } finally {
     clearTimeout(timer);
   }
   const { ok, status } = response;
   if (ok) return reply?.pay_url ? { invoice: reply } : { code: "outcome_unknown", status, retryMs: RETRY_MS };
-  // API Gateway's own errors have only a message.
   const { code = `http_${status}`, retryable = status === 429 || status >= 500 } = reply ?? {};
   const again = retryable || code === "idempotency_key_reused";
   return { code, status, problem: reply, retryMs: again ? retryMs(response.headers.get("Retry-After")) : undefined };
 }
 
-const buttons = new Set(); // those in the page
+const langOf = (element) => {
+  for (let node = element; node; node = node.getRootNode().host) {
+    const found = node.closest("[lang]");
+    if (found) return found.lang;
+  }
+  return document.documentElement.lang;
+};
 
-// On a server, where pages are rendered, there are no elements.
-export class CryptoPay extends (globalThis.HTMLElement ?? class {}) {
+const textOf = (element, name) => {
+  const language = TEXTS[langOf(element).split("-")[0].toLowerCase()] ?? TEXTS.en;
+  return element.getAttribute(`text-${name}`) ?? language[name];
+};
+
+const emit = (element, what, detail) =>
+  element.dispatchEvent(
+    new CustomEvent(`crypto-pay:${what}`, { detail, bubbles: true, composed: true, cancelable: true }),
+  );
+
+// Asks for the status while the page is seen, until it is final.
+async function follow(element, { endpoint, invoice_id }, signal, show) {
+  const url = endpoint.replace(/create$/, `info?uuid=INV-${invoice_id.replace(/^INV-/, "")}`);
+  for (let polls = POLLS; polls--; ) {
+    try {
+      const response = document.hidden || (await fetch(url, { signal }));
+      const { status_invoice } = response.ok ? await response.json() : {};
+      const status = status_invoice === "overpaid" ? "paid" : status_invoice;
+      if (signal.aborted || response.status === 404) return;
+      if (status) show(status);
+      if (status === "paid") emit(element, "paid", { invoice_id, status: status_invoice });
+      if (status === "paid" || status === "canceled") return;
+    } catch {}
+    await new Promise((resolve) => {
+      setTimeout(resolve, POLL_MS);
+      addEventListener("visibilitychange", resolve, { once: true });
+      signal.addEventListener("abort", resolve);
+    });
+    if (signal.aborted) return;
+  }
+}
+
+const buttons = new Set();
+
+const Element = globalThis.HTMLElement ?? class {};
+
+export class CryptoPay extends Element {
   static observedAttributes = PURCHASE;
 
-  #run; // AbortController of the running request
-  #kept; // the name of the last key
+  #run;
+  #following;
+  #kept;
   #state = { name: "idle" };
   #observer = new MutationObserver(() => this.#render());
   #slotted = create("slot", {});
   #label = create("span", { dir: "auto" });
-  #amount = create("span", { id: "amount" });
+  #amount = create("bdi", {});
   #button = create("button", { type: "button", part: "button" }, this.#slotted, this.#label, " ", this.#amount);
   #link = create("a", { part: "button", target: "_blank", rel: "noopener", dir: "auto", hidden: "" });
   #message = create("p", { part: "message", role: "status", id: "message", dir: "auto" });
@@ -232,15 +289,13 @@ export class CryptoPay extends (globalThis.HTMLElement ?? class {}) {
     root.adoptedStyleSheets = sheetsOf(this.ownerDocument);
     root.append(this.#field, this.#button, this.#link, this.#message);
     this.#button.addEventListener("click", () => this.pay());
-    this.#link.addEventListener("click", (event) => this.#follow(event));
-    // The Enter that ends the composition of a word is not meant for us; Safari says so only by the code 229.
+    this.#link.addEventListener("click", (event) => this.#open(event));
+    // 229 is Safari's word for an Enter that ends a composition.
     this.#email.addEventListener(
       "keydown",
       (event) => event.key === "Enter" && !event.isComposing && event.keyCode !== 229 && this.pay(),
     );
   }
-
-  /** Makes the next click a new purchase. */
   reset() {
     this.#forgetKept();
     forget(this.#purchase().name);
@@ -257,20 +312,18 @@ export class CryptoPay extends (globalThis.HTMLElement ?? class {}) {
 
   connectedCallback() {
     for (const name of PROPERTIES.keys()) {
-      if (!Object.hasOwn(this, name)) continue; // set before this file was loaded
-      const value = this[name];
-      delete this[name];
-      this[name] = value;
+      const { [name]: value } = this;
+      if (delete this[name] && this[name] !== value) this[name] = value;
     }
     buttons.add(this);
-    addEventListener("pagehide", this.#stop); // who comes back finds a button that works
+    addEventListener("pagehide", this.#stop);
     this.#observer.observe(this, { attributes: true, childList: true, characterData: true, subtree: true });
     this.#render();
   }
 
   disconnectedCallback() {
     queueMicrotask(() => {
-      if (this.isConnected) return; // it was only moved
+      if (this.isConnected) return;
       buttons.delete(this);
       removeEventListener("pagehide", this.#stop);
       this.#observer.disconnect();
@@ -285,29 +338,32 @@ export class CryptoPay extends (globalThis.HTMLElement ?? class {}) {
   attributeChangedCallback(name, before, now) {
     if (before === now) return;
     if (name === "email") this.#email.value = now ?? "";
-    this.#stop(); // what is running is another purchase
+    this.#stop();
   }
-
-  /** Pays, as a click does. */
   async pay() {
-    if (this.#run || this.#is("disabled")) return;
+    if (this.#run || this.#is("disabled") || this.#state.name === "paid") return;
     if (this.#is("email-field")) {
       this.#email.value = asciiEmail(this.#email.value);
       if (!this.#email.reportValidity()) return;
     }
-    if (!this.#emit("request", this.#purchase().fields) || this.#run) return;
+    if (!emit(this, "request", this.#purchase().fields) || this.#run) return;
     const run = (this.#run = new AbortController());
     this.#show("busy");
     let tab, watch;
     try {
-      if (this.#is("new-tab")) tab = openTab(this.#text("busy"), this.#lang());
-      // Closing the tab cancels.
+      if (this.#is("new-tab")) tab = openTab(textOf(this, "busy"), langOf(this));
       if (tab) watch = setInterval(() => tab.closed && this.#run === run && this.#stop(), TAB_CHECK_MS);
       const outcome = await this.#request(run);
-      if (this.#run !== run) return; // the purchase was changed or left meanwhile
+      if (this.#run !== run) return;
       if (!outcome.url) this.#fail(outcome);
-      else if (!this.#emit("created", outcome.invoice)) this.#stop();
-      else tab = this.#leave(outcome.url, tab, run);
+      else if (!emit(this, "created", outcome.invoice)) this.#stop();
+      else {
+        const invoice = { endpoint: this.#get("endpoint"), invoice_id: outcome.invoice.invoice_id };
+        try {
+          localStorage.setItem(LAST, JSON.stringify(invoice));
+        } catch {}
+        tab = this.#leave(outcome.url, tab, run, invoice);
+      }
     } catch (error) {
       if (this.#run === run) this.#fail({ code: "unexpected_error", hint: error });
     } finally {
@@ -316,38 +372,46 @@ export class CryptoPay extends (globalThis.HTMLElement ?? class {}) {
     }
   }
 
-  // Goes to the pay page; returns the tab if it is not needed.
-  #leave(url, tab, run) {
+  #leave(url, tab, run, invoice) {
     if (tab && !tab.closed) {
       this.#stop();
       tab.location.replace(url);
-      tab.opener = null; // now and not before, when a sandboxed frame would lose the right to steer the tab
+      this.#follow(invoice);
+      tab.opener = null; // not before: a sandboxed frame could not steer it
     } else if (top === window) {
       location.assign(url);
-      setTimeout(() => this.#run === run && this.#stop(), 10_000); // the browser was stopped
+      setTimeout(() => this.#run === run && this.#stop(), 10_000);
       return tab;
     } else {
-      // Never within a frame: the buyer must see whose page it is. Where the browser forbids to leave, a link does it.
+      // Never within a frame: the buyer must see whose page it is.
       this.#stop();
       const focused = this.shadowRoot.activeElement === this.#button;
       this.#link.href = url;
-      this.#show("ready", this.#text("continue"));
+      this.#show("ready", textOf(this, "continue"));
       if (focused) this.#link.focus();
       try {
-        top.location.href = url; // another origin may set this, and call neither assign nor its like
-      } catch {} // the link is there
+        top.location.href = url; // all that another origin may do
+      } catch {}
       return tab;
     }
   }
 
-  // A frame that may not open tabs goes there itself, as the last means.
-  #follow(event) {
+  #follow(invoice) {
+    const run = (this.#following = new AbortController());
+    follow(this, invoice, run.signal, (status) => {
+      if (this.#run) return;
+      if (status === "paid" || status === "canceled") forget(this.#kept);
+      this.#show(status, textOf(this, status));
+    });
+  }
+
+  #open(event) {
     event.preventDefault();
     const { href } = this.#link;
     let tab;
     try {
       tab = open(href, "_blank");
-      tab.opener = null; // throws where it is out of reach, as we are to it
+      tab.opener = null;
     } catch {}
     if (tab) this.#stop();
     else location.assign(href);
@@ -404,23 +468,17 @@ export class CryptoPay extends (globalThis.HTMLElement ?? class {}) {
 
   #fail({ code, status, problem, hint, retryMs }) {
     const retryable = retryMs !== undefined;
-    const message = this.#text(code) ?? this.#text(retryable ? "unavailable" : "shop");
+    const message = textOf(this, code) ?? textOf(this, retryable ? "unavailable" : "shop");
     console.error(`<crypto-pay>: ${code}.`, hint ?? problem);
     this.#stop();
-    if (this.#emit("error", { code, status, retryable, message, problem })) {
+    if (emit(this, "error", { code, status, retryable, message, problem })) {
       this.#show("failed", message, retryable);
     }
   }
 
-  // False if the site's own code takes over.
-  #emit(what, detail) {
-    return this.dispatchEvent(
-      new CustomEvent(`crypto-pay:${what}`, { detail, bubbles: true, composed: true, cancelable: true }),
-    );
-  }
-
   #stop = () => {
     this.#run?.abort();
+    this.#following?.abort();
     this.#run = undefined;
     this.#show("idle");
   };
@@ -435,14 +493,14 @@ export class CryptoPay extends (globalThis.HTMLElement ?? class {}) {
     const busy = name === "busy";
     const failed = name === "failed";
     const ready = name === "ready";
-    const label = busy ? "busy" : failed && retryable ? "again" : "pay";
+    const label = busy || name === "paid" ? name : failed && retryable ? "again" : "pay";
     const content = this.textContent.trim() || this.firstElementChild;
     this.#slotted.hidden = label !== "pay" || !content;
-    set(this.#label, this.#slotted.hidden ? this.#text(label) : "");
+    set(this.#label, this.#slotted.hidden ? textOf(this, label) : "");
     set(this.#amount, label === "pay" && this.#is("show-amount") ? this.#price() : "");
-    set(this.#link, this.#text("continue"));
-    set(this.#message, busy ? this.#text("busy") : message);
-    set(this.#emailLabel, this.#text("email"));
+    set(this.#link, textOf(this, "continue"));
+    set(this.#message, busy ? textOf(this, "busy") : message);
+    set(this.#emailLabel, textOf(this, "email"));
     this.#message.className = busy || ready ? "quiet" : failed ? "error" : "";
     this.#field.hidden = !this.#is("email-field");
     this.#email.readOnly = busy;
@@ -450,39 +508,49 @@ export class CryptoPay extends (globalThis.HTMLElement ?? class {}) {
     this.#button.hidden = ready;
     this.#link.hidden = !ready;
     this.#button.setAttribute("aria-busy", busy);
-    this.#button.setAttribute("aria-disabled", busy); // disabled would lose the focus
+    this.#button.setAttribute("aria-disabled", busy || name === "paid");
     this.#button.setAttribute("aria-describedby", failed ? "message" : "");
-    // A picture may have no text of its own.
     const named = this.#slotted.hidden || this.textContent.trim() || this.querySelector("[alt], [aria-label], title");
-    this.#button.setAttribute("aria-label", named ? "" : this.#text("pay"));
+    this.#button.setAttribute("aria-label", named ? "" : textOf(this, "pay"));
   }
 
   #price() {
     const [amount, currency] = [this.#get("amount"), this.#get("currency") || "USD"];
     try {
-      return amount && new Intl.NumberFormat(this.#lang() || undefined, { style: "currency", currency }).format(amount);
+      return amount && new Intl.NumberFormat(langOf(this) || undefined, { style: "currency", currency }).format(amount);
     } catch {
       return `${amount} ${currency}`;
     }
   }
+}
 
-  #lang() {
-    for (let node = this; node; node = node.getRootNode().host) {
-      const found = node.closest("[lang]");
-      if (found) return found.lang;
-    }
-    return document.documentElement.lang;
+export class CryptoPayStatus extends Element {
+  #run;
+  #message = create("p", { part: "message", role: "status", dir: "auto" });
+
+  constructor() {
+    super();
+    this.attachShadow({ mode: "open" }).append(this.#message);
   }
 
-  #text(name) {
-    const language = TEXTS[this.#lang().split("-")[0].toLowerCase()] ?? TEXTS.en;
-    return this.getAttribute(`text-${name}`) ?? language[name];
+  connectedCallback() {
+    this.#run = new AbortController();
+    const show = (status) => set(this.#message, textOf(this, status));
+    try {
+      const { endpoint, invoice_id } = JSON.parse(localStorage.getItem(LAST));
+      follow(this, { endpoint, invoice_id }, this.#run.signal, show);
+      show("created");
+    } catch {}
+  }
+
+  disconnectedCallback() {
+    this.#run.abort();
   }
 }
 
+
 const isOn = (value) => value !== null && value.trim().toLowerCase() !== "false";
 
-// So that nobody hears the same text twice.
 const set = (element, text) => element.textContent === text || (element.textContent = text);
 
 const PROPERTIES = new Map(
@@ -504,4 +572,7 @@ for (const [property, name] of PROPERTIES) {
   });
 }
 
-if (globalThis.customElements && !customElements.get("crypto-pay")) customElements.define("crypto-pay", CryptoPay);
+if (globalThis.customElements && !customElements.get("crypto-pay")) {
+  customElements.define("crypto-pay", CryptoPay);
+  customElements.define("crypto-pay-status", CryptoPayStatus);
+}

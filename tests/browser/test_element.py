@@ -222,7 +222,7 @@ def test_the_nearest_language_counts(visit) -> None:
 def test_every_language_has_every_text() -> None:
     texts = re.search(r"const TEXTS = \{\n(.*?)\n\};", ELEMENT.read_text(), re.DOTALL).group(1)
     names = [re.findall(r"(\w+): \"", language) for language in texts.split("\n  },")]
-    assert len(names[0]) == 8
+    assert len(names[0]) == 12
     assert names[0] == names[1] == names[2] == names[3]
 
 
