@@ -1,22 +1,22 @@
-// <crypto-pay>: a button that creates a CryptoCloud invoice and takes the buyer to its pay page.
-// README.md beside this file says how to use it. MIT License.
+// <crypto-pay> and <crypto-pay-status>: README.md beside this file says what they do. MIT License.
 
 const PAY_ORIGINS = "https://pay.cryptocloud.plus https://pay.trybit.com";
 const KEY_LIFETIME_MS = 30 * 60_000;
-const REQUEST_TIMEOUT_MS = 35_000;
+const REQUEST_TIMEOUT_MS = 35_000; // the service answers within 30 s
 const RETRY_MS = 2000;
 const MAX_RETRY_MS = 10_000;
 const IN_PROGRESS_MS = 30_000;
 const TAB_CHECK_MS = 300;
 const POLL_MS = 5000;
-const POLLS = 720;
+const MAX_POLL_MS = 300_000;
 const LAST = "crypto-pay:invoice";
+const LAST_LIFETIME_MS = 24 * 3_600_000;
 
-const BODY = ["amount", "currency", "order-id", "email", "description"];
-const PURCHASE = [...BODY, "endpoint", "pay-origin", "email-field"];
+const BODY = ["amount", "currency", "order-id", "description"];
+const VALUES = [...BODY, "items", "quantity", "email", "endpoint", "pay-origin", "prices"];
 const SWITCHES = ["email-field", "new-tab", "show-amount", "disabled"];
 
-// For an error, the text of its code, else "unavailable" if trying again may help, else "shop".
+// An error without a text of its own has "unavailable" if trying again may help, else "shop".
 const TEXTS = {
   en: {
     pay: "Pay with crypto",
@@ -29,7 +29,7 @@ const TEXTS = {
     shop: "The payment could not be started. Nothing was charged. Please contact the shop.",
     created: "Waiting for the payment…",
     paid: "Paid. Thank you!",
-    partial: "A part of the amount has arrived.",
+    partial: "Partly paid.",
     canceled: "The invoice has expired.",
   },
   pt: {
@@ -43,7 +43,7 @@ const TEXTS = {
     shop: "Não foi possível iniciar o pagamento. Nada foi cobrado. Entre em contato com a loja.",
     created: "Aguardando o pagamento…",
     paid: "Pago. Obrigado!",
-    partial: "Uma parte do valor chegou.",
+    partial: "Pago em parte.",
     canceled: "A fatura expirou.",
   },
   es: {
@@ -57,7 +57,7 @@ const TEXTS = {
     shop: "No se pudo iniciar el pago. No se cobró nada. Póngase en contacto con la tienda.",
     created: "Esperando el pago…",
     paid: "Pagado. ¡Gracias!",
-    partial: "Ha llegado una parte del importe.",
+    partial: "Pagado en parte.",
     canceled: "La factura ha caducado.",
   },
   ru: {
@@ -71,7 +71,7 @@ const TEXTS = {
     shop: "Не удалось начать оплату. Деньги не списаны. Обратитесь в магазин.",
     created: "Ожидаем оплату…",
     paid: "Оплачено. Спасибо!",
-    partial: "Поступила часть суммы.",
+    partial: "Оплачено частично.",
     canceled: "Срок счёта истёк.",
   },
 };
@@ -87,7 +87,6 @@ const STYLE = `
   @media (hover: hover) { :is(button, a):hover { filter: brightness(1.12); } }
   :is(button, a):active { filter: brightness(.85); }
   button:disabled { filter: none; opacity: .55; cursor: not-allowed; }
-  /* White and navy: one of them has 3:1 on any background. */
   :focus-visible { outline: 3px solid var(--crypto-pay-focus, #1e3a8a); outline-offset: 3px; box-shadow: 0 0 0 3px #fff; }
   [aria-busy=true] { filter: none !important; cursor: progress; }
   [aria-busy=true]::before { content: ""; display: inline-block; box-sizing: border-box; inline-size: 1em; block-size: 1em;
@@ -105,17 +104,6 @@ const STYLE = `
     border-radius: var(--crypto-pay-radius, .5rem); color: var(--crypto-pay-error, light-dark(#991b1b, #fecaca));
     background: var(--crypto-pay-error-background, light-dark(#fef2f2, #450a0a)); }
 `;
-
-// A style sheet, which unlike <style> a strict CSP allows, belongs to one document.
-const sheets = new WeakMap();
-const sheetsOf = (document) => {
-  const { CSSStyleSheet } = document.defaultView ?? {};
-  if (CSSStyleSheet && !sheets.has(document)) {
-    sheets.set(document, new CSSStyleSheet());
-    sheets.get(document).replaceSync(STYLE);
-  }
-  return CSSStyleSheet ? [sheets.get(document)] : [];
-};
 
 const create = (tag, attributes, ...children) => {
   const element = document.createElement(tag);
@@ -145,19 +133,6 @@ const keyOf = (name) => {
   return key;
 };
 
-// 64 bits, so that no e-mail address is stored and no two purchases share a key.
-const hash = (text) => {
-  let [a, b] = [0x9e3779b9, 0x85ebca6b];
-  for (const char of text) {
-    a = Math.imul(a ^ char.codePointAt(), 0x01000193);
-    b = Math.imul((b << 5) ^ (b >>> 7) ^ char.codePointAt(), 0x2c1b3c6d);
-  }
-  return [a ^ (b >>> 15), b ^ (a >>> 13)].map((half) => (half >>> 0).toString(36)).join("-");
-};
-
-const retryMs = (header) =>
-  Math.max(0, (isNaN(header) ? Date.parse(header) - Date.now() : header * 1000) || RETRY_MS);
-
 const LOOPBACK = /^(localhost|127(\.\d+){3}|\[::1\])$/;
 
 const originOf = (text) => {
@@ -170,18 +145,18 @@ const originOf = (text) => {
 
 const payLink = (text, allowed) => {
   const origin = originOf(text);
-  return origin && allowed.split(/[\s,]+/).some((one) => originOf(one) === origin) && new URL(text).href;
+  return origin && allowed.split(/[\s,]+/).some((one) => originOf(one) === origin) && text;
 };
 
-const asciiEmail = (email) => {
-  const [name, domain] = email.split("@");
-  try {
-    const { href, hostname } = new URL(`http://${domain}`);
-    return domain && href === `http://${hostname}/` ? `${name}@${hostname}` : email;
-  } catch {
-    return email;
-  }
-};
+const asciiEmail = (email) =>
+  email.replace(/(?<=@)[^@]*[^\0-\x7f][^@]*$/, (domain) => {
+    try {
+      const { href, hostname } = new URL(`http://${domain}`);
+      return href === `http://${hostname}/` ? hostname : domain;
+    } catch {
+      return domain;
+    }
+  });
 
 const openTab = (text, lang) => {
   const tab = open("", "_blank");
@@ -189,7 +164,6 @@ const openTab = (text, lang) => {
     const { body, documentElement } = tab.document;
     tab.document.title = body.textContent = text;
     documentElement.lang = lang;
-    documentElement.style.colorScheme = "light dark";
     body.style.font = "1.25rem system-ui";
     return tab;
   } catch {
@@ -210,15 +184,15 @@ async function post(endpoint, key, body, run) {
       const hint = `${error.message}. If it is CORS: is ${location.origin} in AllowedOrigins, and does no script add headers to requests?`;
       return { code: "network_error", hint, retryMs: RETRY_MS };
     }
-    // Not JSON, or broken off: the error's class differs from browser to browser.
+    // Not JSON, or broken off: browsers differ in the error's class.
   } finally {
     clearTimeout(timer);
   }
   const { ok, status } = response;
   if (ok) return reply?.pay_url ? { invoice: reply } : { code: "outcome_unknown", status, retryMs: RETRY_MS };
   const { code = `http_${status}`, retryable = status === 429 || status >= 500 } = reply ?? {};
-  const again = retryable || code === "idempotency_key_reused";
-  return { code, status, problem: reply, retryMs: again ? retryMs(response.headers.get("Retry-After")) : undefined };
+  const waitMs = response.headers.get("Retry-After") * 1000 || RETRY_MS;
+  return { code, status, problem: reply, retryMs: retryable ? waitMs : undefined };
 }
 
 const langOf = (element) => {
@@ -239,45 +213,61 @@ const emit = (element, what, detail) =>
     new CustomEvent(`crypto-pay:${what}`, { detail, bubbles: true, composed: true, cancelable: true }),
   );
 
-// Asks for the status while the page is seen, until it is final.
-async function follow(element, { endpoint, invoice_id }, signal, show) {
-  const url = endpoint.replace(/create$/, `info?uuid=INV-${invoice_id.replace(/^INV-/, "")}`);
-  for (let polls = POLLS; polls--; ) {
+// Asks less and less often, and not while nobody sees the page.
+async function follow(element, { endpoint, invoice_id, name }, signal, show) {
+  const url = endpoint.replace(/[^/]*$/, `info?uuid=${invoice_id}`);
+  let ask;
+  addEventListener("visibilitychange", () => ask?.(), { signal });
+  for (let waitMs = POLL_MS; waitMs < MAX_POLL_MS; waitMs *= 1.1) {
     try {
-      const response = document.hidden || (await fetch(url, { signal }));
-      const { status_invoice } = response.ok ? await response.json() : {};
-      const status = status_invoice === "overpaid" ? "paid" : status_invoice;
-      if (signal.aborted || response.status === 404) return;
-      if (status) show(status);
-      if (status === "paid") emit(element, "paid", { invoice_id, status: status_invoice });
-      if (status === "paid" || status === "canceled") return;
+      const response = await fetch(url, { signal });
+      if (/^4(?!29)/.test(response.status)) return; // will stay so
+      const { status_invoice: status } = await response.json();
+      if (signal.aborted) return;
+      const paid = /paid$/.test(status); // or overpaid
+      const final = paid || status === "canceled";
+      if (final) forget(name);
+      if (status) show(paid ? "paid" : status);
+      if (paid) emit(element, "paid", { invoice_id, status });
+      if (final) return;
     } catch {}
     await new Promise((resolve) => {
-      setTimeout(resolve, POLL_MS);
-      addEventListener("visibilitychange", resolve, { once: true });
-      signal.addEventListener("abort", resolve);
+      ask = () => document.hidden || resolve();
+      setTimeout(ask, waitMs);
     });
     if (signal.aborted) return;
   }
 }
 
+// What is no number, the service refuses.
+const itemsOf = (text, quantity) =>
+  text.split(/\s+/).map((item) => {
+    const [, id, count = quantity] = /^(.+?)(?::(\d+))?$/.exec(item);
+    return { id, quantity: +count || count };
+  });
+
+const lists = {};
+const listOf = (url) => (lists[url] ??= fetch(url, { cache: "no-cache" }).then((reply) => reply.json()));
+
 const buttons = new Set();
 
-const Element = globalThis.HTMLElement ?? class {};
+const Base = globalThis.HTMLElement ?? class {}; // on a server there are no elements
 
-export class CryptoPay extends Element {
-  static observedAttributes = PURCHASE;
+export class CryptoPay extends Base {
+  static observedAttributes = [...VALUES, "email-field"];
 
   #run;
   #following;
   #kept;
+  #invoice;
+  #list;
   #state = { name: "idle" };
   #observer = new MutationObserver(() => this.#render());
   #slotted = create("slot", {});
   #label = create("span", { dir: "auto" });
   #amount = create("bdi", {});
   #button = create("button", { type: "button", part: "button" }, this.#slotted, this.#label, " ", this.#amount);
-  #link = create("a", { part: "button", target: "_blank", rel: "noopener", dir: "auto", hidden: "" });
+  #link = create("a", { part: "button", dir: "auto", hidden: "" });
   #message = create("p", { part: "message", role: "status", id: "message", dir: "auto" });
   #emailLabel = create("span", { dir: "auto" });
   #email = create("input", { type: "email", part: "email", autocomplete: "email", maxlength: 254, dir: "ltr" });
@@ -285,9 +275,8 @@ export class CryptoPay extends Element {
 
   constructor() {
     super();
-    const root = this.attachShadow({ mode: "open" });
-    root.adoptedStyleSheets = sheetsOf(this.ownerDocument);
-    root.append(this.#field, this.#button, this.#link, this.#message);
+    this.attachShadow({ mode: "open" }).append(this.#field, this.#button, this.#link, this.#message);
+    this.adoptedCallback();
     this.#button.addEventListener("click", () => this.pay());
     this.#link.addEventListener("click", (event) => this.#open(event));
     // 229 is Safari's word for an Enter that ends a composition.
@@ -296,6 +285,7 @@ export class CryptoPay extends Element {
       (event) => event.key === "Enter" && !event.isComposing && event.keyCode !== 229 && this.pay(),
     );
   }
+
   reset() {
     this.#forgetKept();
     forget(this.#purchase().name);
@@ -311,9 +301,9 @@ export class CryptoPay extends Element {
   }
 
   connectedCallback() {
-    for (const name of PROPERTIES.keys()) {
-      const { [name]: value } = this;
-      if (delete this[name] && this[name] !== value) this[name] = value;
+    for (const [name, value] of Object.entries(this)) {
+      delete this[name]; // set before this file came
+      this[name] = value;
     }
     buttons.add(this);
     addEventListener("pagehide", this.#stop);
@@ -331,15 +321,23 @@ export class CryptoPay extends Element {
     });
   }
 
+  // A style sheet of one document: a strict CSP allows no <style>.
   adoptedCallback() {
-    this.shadowRoot.adoptedStyleSheets = sheetsOf(this.ownerDocument);
+    const { CSSStyleSheet } = this.ownerDocument.defaultView ?? {};
+    if (!CSSStyleSheet) return;
+    const sheet = new CSSStyleSheet();
+    sheet.replaceSync(STYLE);
+    this.shadowRoot.adoptedStyleSheets = [sheet];
   }
 
   attributeChangedCallback(name, before, now) {
     if (before === now) return;
     if (name === "email") this.#email.value = now ?? "";
     this.#stop();
+    if (name === "prices") this.#readPrices();
+    else if (this.#list) this.#show("idle", this.#price()); // so that everybody hears the new total
   }
+
   async pay() {
     if (this.#run || this.#is("disabled") || this.#state.name === "paid") return;
     if (this.#is("email-field")) {
@@ -347,8 +345,9 @@ export class CryptoPay extends Element {
       if (!this.#email.reportValidity()) return;
     }
     if (!emit(this, "request", this.#purchase().fields) || this.#run) return;
+    this.#following?.abort();
     const run = (this.#run = new AbortController());
-    this.#show("busy");
+    this.#show("busy", textOf(this, "busy"));
     let tab, watch;
     try {
       if (this.#is("new-tab")) tab = openTab(textOf(this, "busy"), langOf(this));
@@ -358,11 +357,14 @@ export class CryptoPay extends Element {
       if (!outcome.url) this.#fail(outcome);
       else if (!emit(this, "created", outcome.invoice)) this.#stop();
       else {
-        const invoice = { endpoint: this.#get("endpoint"), invoice_id: outcome.invoice.invoice_id };
+        const { endpoint, name } = this.#kept;
+        const { invoice_id } = outcome.invoice;
+        this.#invoice = { endpoint, name, invoice_id, end: Date.now() + LAST_LIFETIME_MS };
         try {
-          localStorage.setItem(LAST, JSON.stringify(invoice));
+          localStorage.setItem(LAST, JSON.stringify(this.#invoice));
         } catch {}
-        tab = this.#leave(outcome.url, tab, run, invoice);
+        this.#leave(outcome.url, tab, run);
+        tab = undefined; // the pay page is in it
       }
     } catch (error) {
       if (this.#run === run) this.#fail({ code: "unexpected_error", hint: error });
@@ -372,16 +374,15 @@ export class CryptoPay extends Element {
     }
   }
 
-  #leave(url, tab, run, invoice) {
+  #leave(url, tab, run) {
     if (tab && !tab.closed) {
       this.#stop();
       tab.location.replace(url);
-      this.#follow(invoice);
+      this.#follow();
       tab.opener = null; // not before: a sandboxed frame could not steer it
     } else if (top === window) {
       location.assign(url);
       setTimeout(() => this.#run === run && this.#stop(), 10_000);
-      return tab;
     } else {
       // Never within a frame: the buyer must see whose page it is.
       this.#stop();
@@ -392,17 +393,14 @@ export class CryptoPay extends Element {
       try {
         top.location.href = url; // all that another origin may do
       } catch {}
-      return tab;
     }
   }
 
-  #follow(invoice) {
-    const run = (this.#following = new AbortController());
-    follow(this, invoice, run.signal, (status) => {
-      if (this.#run) return;
-      if (status === "paid" || status === "canceled") forget(this.#kept);
-      this.#show(status, textOf(this, status));
-    });
+  #follow() {
+    this.#following = new AbortController();
+    follow(this, this.#invoice, this.#following.signal, (status) =>
+      this.#show(status === "paid" ? status : "open", textOf(this, status)),
+    );
   }
 
   #open(event) {
@@ -413,8 +411,9 @@ export class CryptoPay extends Element {
       tab = open(href, "_blank");
       tab.opener = null;
     } catch {}
-    if (tab) this.#stop();
-    else location.assign(href);
+    if (!tab) return location.assign(href);
+    this.#stop();
+    this.#follow();
   }
 
   #get(name) {
@@ -426,39 +425,48 @@ export class CryptoPay extends Element {
   }
 
   #purchase() {
+    const endpoint = this.#get("endpoint");
+    const items = this.#get("items");
     const fields = {};
     for (const name of BODY) {
-      const value = name === "email" && this.#is("email-field") ? this.#email.value.trim() : this.#get(name);
-      if (value) fields[name.replace("-", "_")] = name === "email" ? asciiEmail(value) : value;
+      const value = this.#get(name);
+      if (value) fields[name.replace("-", "_")] = value;
     }
-    const body = JSON.stringify(fields);
-    return { fields, body, name: `crypto-pay:${hash(this.#get("endpoint") + body)}` };
+    if (items) fields.items = itemsOf(items, this.#get("quantity") || 1);
+    // Not the e-mail address: the name is stored.
+    const name = `crypto-pay:${endpoint}${JSON.stringify(fields)}`;
+    const email = this.#is("email-field") ? this.#email.value : this.#get("email");
+    if (email) fields.email = email;
+    return { endpoint, fields, name, body: JSON.stringify(fields) };
   }
 
-  // Ends the key of the last purchase, unless another button is for the same.
+  // Unless another button is for the same purchase.
   #forgetKept() {
-    const name = this.#kept;
+    const name = this.#kept?.name;
     if (name && ![...buttons].some((other) => other !== this && other.#purchase().name === name)) forget(name);
   }
 
   async #request(run) {
-    for (const name of ["endpoint", "amount"]) {
-      if (!this.#get(name)) return { code: "attribute_missing", hint: name };
-    }
     const payOrigins = this.#get("pay-origin") || PAY_ORIGINS;
-    const endpoint = this.#get("endpoint");
-    const { body, name } = this.#purchase();
-    if (this.#kept !== name) this.#forgetKept();
-    this.#kept = name;
+    const purchase = this.#purchase();
+    const { endpoint, fields, body, name } = purchase;
+    const { amount, items } = fields;
+    if (!endpoint) return { code: "attribute_missing", hint: "endpoint" };
+    if (!amount === !items) return { code: amount ? "attribute_conflict" : "attribute_missing", hint: "amount or items" };
+    if (this.#kept?.body !== body) this.#forgetKept();
+    this.#kept = purchase;
     const end = Date.now() + IN_PROGRESS_MS;
     for (let retries = 1; ; ) {
       const outcome = await post(endpoint, keyOf(name), body, run);
       if (outcome.invoice) {
-        const url = payLink(outcome.invoice.pay_url, payOrigins);
-        const hint = `pay_url is not of ${payOrigins}. Is pay-origin the same as the stack's PayOrigins?`;
-        return url ? { ...outcome, url } : { code: "foreign_pay_url", hint };
+        outcome.url = payLink(outcome.invoice.pay_url, payOrigins);
+        if (outcome.url) return outcome;
+        return { code: "foreign_pay_url", hint: `pay_url is not of ${payOrigins}. Is that the stack's PayOrigins?` };
       }
-      if (outcome.code === "idempotency_key_reused") forget(name);
+      if (outcome.code === "idempotency_key_reused") {
+        forget(name);
+        outcome.retryMs = 0;
+      }
       const waits = outcome.code === "invoice_in_progress" && Date.now() + outcome.retryMs < end;
       if (!waits && (!retries-- || !(outcome.retryMs <= MAX_RETRY_MS))) return outcome;
       await new Promise((resolve) => setTimeout(resolve, outcome.retryMs));
@@ -493,38 +501,58 @@ export class CryptoPay extends Element {
     const busy = name === "busy";
     const failed = name === "failed";
     const ready = name === "ready";
-    const label = busy || name === "paid" ? name : failed && retryable ? "again" : "pay";
-    const content = this.textContent.trim() || this.firstElementChild;
-    this.#slotted.hidden = label !== "pay" || !content;
+    const paid = name === "paid";
+    const label = busy || paid ? name : retryable ? "again" : "pay";
+    const text = this.textContent.trim();
+    this.#slotted.hidden = label !== "pay" || !(text || this.firstElementChild);
     set(this.#label, this.#slotted.hidden ? textOf(this, label) : "");
-    set(this.#amount, label === "pay" && this.#is("show-amount") ? this.#price() : "");
+    set(this.#amount, label === "pay" && (this.#list || this.#is("show-amount")) ? this.#price() : "");
     set(this.#link, textOf(this, "continue"));
-    set(this.#message, busy ? textOf(this, "busy") : message);
+    set(this.#message, message);
     set(this.#emailLabel, textOf(this, "email"));
-    this.#message.className = busy || ready ? "quiet" : failed ? "error" : "";
+    this.#message.className = failed ? "error" : name === "open" ? "" : "quiet";
     this.#field.hidden = !this.#is("email-field");
     this.#email.readOnly = busy;
     this.#email.disabled = this.#button.disabled = this.#is("disabled");
     this.#button.hidden = ready;
     this.#link.hidden = !ready;
     this.#button.setAttribute("aria-busy", busy);
-    this.#button.setAttribute("aria-disabled", busy || name === "paid");
+    this.#button.setAttribute("aria-disabled", busy || paid); // disabled would lose the focus
     this.#button.setAttribute("aria-describedby", failed ? "message" : "");
-    const named = this.#slotted.hidden || this.textContent.trim() || this.querySelector("[alt], [aria-label], title");
+    const named = this.#slotted.hidden || text || this.querySelector("[alt], [aria-label], title");
     this.#button.setAttribute("aria-label", named ? "" : textOf(this, "pay"));
   }
 
-  #price() {
-    const [amount, currency] = [this.#get("amount"), this.#get("currency") || "USD"];
+  async #readPrices() {
+    const url = this.#get("prices");
+    this.#list = undefined;
     try {
-      return amount && new Intl.NumberFormat(langOf(this) || undefined, { style: "currency", currency }).format(amount);
+      const list = url && (await listOf(url));
+      if (url === this.#get("prices")) this.#list = list;
+    } catch (error) {
+      console.error(`<crypto-pay>: no price list at ${url}.`, error);
+    }
+    this.#render();
+  }
+
+  // For the eyes: the service adds up by itself.
+  #price() {
+    let { amount, items, currency = "USD" } = this.#purchase().fields;
+    try {
+      if (items) {
+        const centsOf = ({ id, quantity }) => Math.round(this.#list.items[id].price * 100) * quantity;
+        amount = items.map(centsOf).reduce((sum, cents) => sum + cents) / 100;
+        currency = this.#list.currency;
+      }
+      const format = new Intl.NumberFormat(langOf(this) || undefined, { style: "currency", currency });
+      return amount > 0 ? format.format(amount) : "";
     } catch {
-      return `${amount} ${currency}`;
+      return items ? "" : `${amount} ${currency}`;
     }
   }
 }
 
-export class CryptoPayStatus extends Element {
+export class CryptoPayStatus extends Base {
   #run;
   #message = create("p", { part: "message", role: "status", dir: "auto" });
 
@@ -535,11 +563,10 @@ export class CryptoPayStatus extends Element {
 
   connectedCallback() {
     this.#run = new AbortController();
-    const show = (status) => set(this.#message, textOf(this, status));
     try {
-      const { endpoint, invoice_id } = JSON.parse(localStorage.getItem(LAST));
-      follow(this, { endpoint, invoice_id }, this.#run.signal, show);
-      show("created");
+      const invoice = JSON.parse(localStorage.getItem(LAST));
+      if (invoice.end < Date.now()) return;
+      follow(this, invoice, this.#run.signal, (status) => set(this.#message, textOf(this, status)));
     } catch {}
   }
 
@@ -548,25 +575,19 @@ export class CryptoPayStatus extends Element {
   }
 }
 
-
 const isOn = (value) => value !== null && value.trim().toLowerCase() !== "false";
 
 const set = (element, text) => element.textContent === text || (element.textContent = text);
 
-const PROPERTIES = new Map(
-  [...new Set([...PURCHASE, ...SWITCHES])].map((name) => [name.replace(/-(.)/, (_, letter) => letter.toUpperCase()), name]),
-);
-for (const [property, name] of PROPERTIES) {
+for (const name of [...VALUES, ...SWITCHES]) {
   const isSwitch = SWITCHES.includes(name);
-  Object.defineProperty(CryptoPay.prototype, property, {
-    configurable: true,
-    enumerable: true,
+  Object.defineProperty(CryptoPay.prototype, name.replace(/-(.)/, (_, letter) => letter.toUpperCase()), {
     get() {
       return isSwitch ? isOn(this.getAttribute(name)) : (this.getAttribute(name) ?? "");
     },
     set(value) {
-      if (isSwitch) this.toggleAttribute(name, Boolean(value) && isOn(`${value}`));
-      else if (value === null || value === undefined) this.removeAttribute(name);
+      if (isSwitch) value = value && isOn(`${value}`) ? "" : null;
+      if (value == null) this.removeAttribute(name);
       else this.setAttribute(name, value);
     },
   });
