@@ -33,7 +33,8 @@ class Shop:
         self._pay_origin = pay_origin
         self.headers = {
             "Content-Security-Policy": (
-                f"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self' {api_origin}; "
+                "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+                f"connect-src 'self' {api_origin}; "
                 "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
             ),
             "X-Content-Type-Options": "nosniff",
