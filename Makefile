@@ -74,7 +74,7 @@ QUIETLY := infra/dev/quietly
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: on-linux ## Create invoices on the local stack, show them, stop
+demo: on-linux ## Create invoices on the local stack, pay, show what happens, stop
 	@$(WITH) $(STACK) -- $(LOCAL)/bin/python -m infra.local demo
 
 run: on-linux ## Run the local stack until Ctrl-C

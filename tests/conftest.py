@@ -15,6 +15,9 @@ os.environ.update(AWS_ACCESS_KEY_ID="test", AWS_SECRET_ACCESS_KEY="test")
 from tests.support import ROOT
 from tests.support.stack import Stack, start_stacks
 
+# Fixtures that several modules use.
+pytest_plugins = ["tests.support.payments"]
+
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.path.is_relative_to(ROOT / "tests" / "unit"):

@@ -8,13 +8,19 @@ from botocore.config import Config
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_events import EventBridgeClient
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
 # The longest that a call may take: two attempts and the back-off between them, at most 1 s in standard mode.
 SECRETS_LIMIT_S = 7.0
 TABLE_LIMIT_S = 3.0
+EVENTS_LIMIT_S = 3.0
+# What waiting does not help with, by table, index and bus; everything else that they answer may pass:
+# https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html
+# https://docs.aws.amazon.com/eventbridge/latest/APIReference/CommonErrors.html
+LASTING_ERRORS = frozenset({"AccessDeniedException", "ResourceNotFoundException", "ValidationException"})
 _SECRETS = Config(connect_timeout=1, read_timeout=2, retries={"total_max_attempts": 2, "mode": "standard"})
-_TABLE = Config(connect_timeout=0.5, read_timeout=0.5, retries={"total_max_attempts": 2, "mode": "standard"})
+_TABLE = _EVENTS = Config(connect_timeout=0.5, read_timeout=0.5, retries={"total_max_attempts": 2, "mode": "standard"})
 
 
 @functools.cache
@@ -25,6 +31,11 @@ def _session() -> boto3.session.Session:
 def secrets_manager_client() -> "SecretsManagerClient":
     """Returns a Secrets Manager client; a call takes at most ``SECRETS_LIMIT_S``."""
     return _session().client("secretsmanager", config=_SECRETS)
+
+
+def events_client() -> "EventBridgeClient":
+    """Returns an EventBridge client; a call takes at most ``EVENTS_LIMIT_S``."""
+    return _session().client("events", config=_EVENTS)
 
 
 def dynamodb_client() -> "DynamoDBClient":

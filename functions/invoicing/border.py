@@ -9,7 +9,7 @@ import re
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from invoicing.contract.errors import (
@@ -38,10 +38,12 @@ class HttpRequest:
     Args:
         headers: By name in lower case.
         body: The body as it was sent.
+        query: The parameters of the query string; API Gateway joins a repeated one with commas.
     """
 
     headers: Mapping[str, str]
     body: bytes
+    query: Mapping[str, str] = field(default_factory=dict)
 
     def require_origin(self, settings: BorderSettings) -> None:
         """Refuses a browser page of a foreign origin.
@@ -67,11 +69,23 @@ class HttpRequest:
         """
         if not _JSON_MEDIA_TYPE.match(self.headers.get("content-type", "")):
             raise UnsupportedMediaType
+        body = self.bounded_body(max_bytes=max_bytes)
+        if not body:
+            raise InvalidRequest(fields=[FieldError("", "must be a JSON object")])
+        return read_json_object(body)
+
+    def bounded_body(self, *, max_bytes: int) -> bytes:
+        """Returns the body.
+
+        Args:
+            max_bytes: How long it may be.
+
+        Raises:
+            PayloadTooLarge: It is longer.
+        """
         if len(self.body) > max_bytes:
             raise PayloadTooLarge
-        if not self.body:
-            raise InvalidRequest(fields=[FieldError("", "must be a JSON object")])
-        return read_json_object(self.body)
+        return self.body
 
 
 class HttpAnswer(NamedTuple):
@@ -96,14 +110,21 @@ type AnswerDirect = Callable[[Any, Invocation], dict[str, Any]]
 type Handler = Callable[[Any, "LambdaContext"], dict[str, Any]]
 
 
-def handler(*, errors: Sequence[type[InvoicingError]], failure: str, http: AnswerHttp, direct: AnswerDirect) -> Handler:
+def handler(
+    *,
+    errors: Sequence[type[InvoicingError]],
+    failure: str,
+    http: AnswerHttp | None = None,
+    direct: AnswerDirect | None = None,
+) -> Handler:
     """Returns the handler of a function: logger and metrics around it, every exception a row of the error table.
 
     Args:
         errors: What the function documents. Anything else that it raises is an ``InternalError``.
         failure: What the log says when the function did not do what it is for, such as ``invoice not created``.
-        http: Answers a request from API Gateway.
-        direct: Answers any other event: the result for ``lambda:Invoke``, which ``json`` can encode.
+        http: Answers a request from API Gateway; ``None`` where nothing routes to the function.
+        direct: Answers any other event: the result for ``lambda:Invoke``, which ``json`` can encode. ``None`` where the
+            function answers API Gateway only.
 
     The handler raises an ``InvoicingError`` to direct callers only: the name of its class is the error type, and its
     message is the problem as one line of JSON.
@@ -115,10 +136,10 @@ def handler(*, errors: Sequence[type[InvoicingError]], failure: str, http: Answe
         started_s = time.time()
         let_pass(metrics)
         invocation = Invocation(time.monotonic() + context.get_remaining_time_in_millis() / 1000)
-        is_http = _is_http(event)
+        is_http = http is not None and _is_http(event)
         try:
-            if not is_http:
-                return direct(event, invocation)
+            if not (http and is_http):
+                return (direct or _refuse)(event, invocation)
             logger.set_correlation_id(event["requestContext"].get("requestId"))
             answer = http(_read_request(event), invocation)
             return _response(200, "application/json", context, answer.headers, answer.body)
@@ -135,6 +156,10 @@ def handler(*, errors: Sequence[type[InvoicingError]], failure: str, http: Answe
     return lambda_handler  # type: ignore[no-any-return] # the decorators have no types
 
 
+def _refuse(_: Any, __: Invocation) -> dict[str, Any]:
+    raise InvalidRequest(fields=[FieldError("", "must be a request from the HTTP API")])
+
+
 def _is_http(event: Any) -> bool:
     # https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html
     # A direct event may have a field requestContext too: Lambda's own destination records do.
@@ -145,9 +170,10 @@ def _is_http(event: Any) -> bool:
 
 
 def _read_request(event: Mapping[str, Any]) -> HttpRequest:
-    headers = event.get("headers") or {}
-    if not isinstance(headers, dict) or not all(isinstance(value, str) for value in headers.values()):
-        raise InvalidRequest(fields=[FieldError("", "the request's headers must be text")])
+    headers, query = event.get("headers") or {}, event.get("queryStringParameters") or {}
+    for name, texts in (("headers", headers), ("query", query)):
+        if not isinstance(texts, dict) or not all(isinstance(text, str) for text in texts.values()):
+            raise InvalidRequest(fields=[FieldError("", f"the request's {name} must be text")])
     body = event.get("body") or ""
     if not isinstance(body, str):
         raise InvalidRequest(fields=[FieldError("", "the request's body must be text")])
@@ -156,7 +182,7 @@ def _read_request(event: Mapping[str, Any]) -> HttpRequest:
         content = base64.b64decode(body, validate=True) if event.get("isBase64Encoded") else body.encode()
     except ValueError:
         raise InvalidRequest(fields=[FieldError("", "must be valid JSON in UTF-8")]) from None
-    return HttpRequest({name.lower(): value for name, value in headers.items()}, content)
+    return HttpRequest({name.lower(): value for name, value in headers.items()}, content, query)
 
 
 def _outcome(exception: Exception, errors: Sequence[type[InvoicingError]]) -> InvoicingError:

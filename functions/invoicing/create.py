@@ -1,5 +1,6 @@
 """One invoice, from a validated request to the payload: the whole flow, readable top to bottom."""
 
+import json
 import time
 from urllib.parse import urlsplit
 
@@ -16,15 +17,25 @@ from invoicing.contract.origins import origin_of
 from invoicing.contract.requests import InvoiceRequest
 from invoicing.contract.settings import CreateInvoiceSettings
 from invoicing.credentials import Credentials, CredentialStore
+from invoicing.invoices import InvoiceRecord, InvoiceTable, new_item
 from invoicing.keys import Delivery, IdempotencyKey, InvoiceRecords
-from invoicing.observability import IMPATIENT, TEST_INVOICE_CREATED, log_created, logger, metrics, order_in_log
+from invoicing.observability import (
+    IMPATIENT,
+    INVOICE_NOT_RECORDED,
+    TEST_INVOICE_CREATED,
+    log_created,
+    logger,
+    metrics,
+    order_in_log,
+)
 from invoicing.patience import Patience
 from invoicing.provider.dialects import chosen_api
 from invoicing.provider.outcomes import Api
 from invoicing.provider.transport import MIN_ATTEMPT_S, Transport
 
-# Kept back from the time that Lambda leaves: completing the record, answering, flushing logs and metrics.
-RESERVE_S = TABLE_LIMIT_S + 1.0
+# Kept back from the time that Lambda leaves: recording the invoice, completing the record of its key, answering, and
+# flushing logs and metrics.
+RESERVE_S = 2 * TABLE_LIMIT_S + 1.0
 
 
 class InvoiceService:
@@ -34,6 +45,7 @@ class InvoiceService:
         settings: The validated environment.
         credentials: Where the API key and the shop id come from.
         records: The table of idempotency keys.
+        invoices: The table of invoices.
         provider: CryptoCloud.
         api: The version of its API to speak.
     """
@@ -43,12 +55,14 @@ class InvoiceService:
         settings: CreateInvoiceSettings,
         credentials: CredentialStore,
         records: InvoiceRecords,
+        invoices: InvoiceTable,
         provider: Transport,
         api: Api,
     ) -> None:
         self._settings = settings
         self._credentials = credentials
         self._records = records
+        self._invoices = invoices
         self._provider = provider
         self._api = api
         self._patience = Patience(settings.provider_timeout)
@@ -56,10 +70,13 @@ class InvoiceService:
     @classmethod
     def from_settings(cls, settings: CreateInvoiceSettings) -> "InvoiceService":
         """Returns a service with real clients; calls nobody yet."""
+        table_client = dynamodb_client()
         return cls(
             settings,
             CredentialStore(secrets_manager_client(), settings.cryptocloud_secret_arn),
-            InvoiceRecords(settings.idempotency_table, dynamodb_client()),
+            InvoiceRecords(settings.idempotency_table, table_client),
+            # The same client: its connection is open already, from the claim of the key.
+            InvoiceTable(settings.invoice_table, table_client),
             Transport(settings.cryptocloud_api_url),
             chosen_api(settings.cryptocloud_api, lifetime_minutes=settings.invoice_lifetime, coins=settings.coins),
         )
@@ -128,7 +145,25 @@ class InvoiceService:
             logger.append_keys(test_mode=True)
             metrics.add_metric(TEST_INVOICE_CREATED, "Count", 1)
         log_created(invoice.invoice_id, request.amount, request.currency)
+        self._record(request, invoice)
         return invoice
+
+    def _record(self, request: InvoiceRequest, invoice: Invoice) -> None:
+        order_id = request.order_id or None
+        record = InvoiceRecord(
+            invoice.invoice_id, f"{request.amount:f}", request.currency, self._api.name, int(time.time()), order_id
+        )
+        item = new_item(record, retention_s=self._settings.invoice_retention * 24 * 60 * 60)
+        try:
+            self._invoices.record(item)
+        except Exception as error:  # whatever it is, the buyer gets the link
+            if order_id and order_in_log(order_id) != order_id:
+                del item["order_id"]
+            # With the whole record, so that the owner can put it into the table: docs/payments.md.
+            logger.error(
+                "invoice not recorded", reason=getattr(error, "reason", type(error).__name__), record=json.dumps(item)
+            )
+            metrics.add_metric(INVOICE_NOT_RECORDED, "Count", 1)
 
     def _call_provider(
         self, request: InvoiceRequest, credentials: Credentials, budget: "_Budget", latest_s: float

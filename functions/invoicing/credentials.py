@@ -60,20 +60,27 @@ def _visible_secret(value: SecretStr) -> SecretStr:
     return value
 
 
+def _text_or_none(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
 # Pydantic runs these from right to left, the last one first.
 _PASTED = BeforeValidator(_without_margin)
 
 
 class Credentials(BaseModel):
-    """What the provider knows the shop by: the secret string ``{"api_key": "…", "shop_id": "…"}``.
+    """What the provider knows the shop by: the secret string ``{"api_key": "…", "shop_id": "…", "secret_key": "…"}``.
 
-    White space and a byte order mark around a value are taken off, and so is the word ``Token`` before the key.
+    ``secret_key`` signs postbacks, and may be left out. White space and a byte order mark around a value are taken off,
+    and so is the word ``Token`` before the key.
     """
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
     api_key: Annotated[SecretStr, AfterValidator(_visible_secret), BeforeValidator(_without_token), _PASTED]
     shop_id: Annotated[str, AfterValidator(_visible), _PASTED]
+    # Of no use to the functions that receive no postback: whatever is wrong with it must not keep them from working.
+    secret_key: Annotated[SecretStr | None, BeforeValidator(_text_or_none), _PASTED] = None
 
 
 class CredentialStore:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError, ConnectTimeoutError, EndpointConnectionError
 
+from invoicing.aws import LASTING_ERRORS
 from invoicing.contract.errors import (
     IdempotencyKeyReused,
     InternalError,
@@ -42,10 +43,7 @@ KEY_LIFETIME_S = 24 * 60 * 60
 # The longest that Lambda lets an invocation run, and so the longest that a claim can hold:
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 _LONGEST_CLAIM_MS = 900_000
-# What waiting does not help with; everything else that the table answers may pass:
-# https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html
 _CONDITION_FAILED = "ConditionalCheckFailedException"
-_LASTING_ERRORS = frozenset({"AccessDeniedException", "ResourceNotFoundException", "ValidationException"})
 
 # By the clock of the claim, also in a write that comes later: a late claim must find no key free that was taken since.
 _FREE = (
@@ -194,7 +192,7 @@ class InvoiceRecords:
                 record: _Attributes = getattr(error, "response", {}).get("Item", {})
                 # botocore sends a write again when its answer was lost: the record in the way may be this claim.
                 return None if record.get("claim") == {"S": claim.token} else record
-            if code in _LASTING_ERRORS:
+            if code in LASTING_ERRORS:
                 raise ServiceNotConfigured(f"the table of keys answered {code}: see its name and the role") from None
             if not isinstance(error, ConnectTimeoutError | EndpointConnectionError):
                 self._release(claim)  # it may be in the table all the same, or be on its way there

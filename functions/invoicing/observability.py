@@ -39,6 +39,14 @@ PROVIDER_LATENCY = "ProviderLatency"
 SECRET_REFRESH_FAILED = "SecretRefreshFailed"  # noqa: S105 - the name of a metric
 AMOUNT_ASKED = "AmountAsked"  # and the currency
 ERROR_RAISED = "ErrorRaised"
+INVOICE_NOT_RECORDED = "InvoiceNotRecorded"
+INVOICE_PAID = "InvoicePaid"
+AMOUNT_PAID = "AmountPaid"  # and the currency
+INVOICE_UNKNOWN = "InvoiceUnknown"
+EVENT_PUBLISHED = "EventPublished"
+EVENT_NOT_PUBLISHED = "EventNotPublished"
+OLDEST_DUE = "OldestDue"
+WATCH_STOPPED = "WatchStopped"
 
 # Not every invocation counts something, and that is fine.
 warnings.filterwarnings("ignore", "No application metrics to publish")

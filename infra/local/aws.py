@@ -1,5 +1,9 @@
-"""Secrets Manager and DynamoDB on one machine: moto's server, and a gate before each that counts and can fail."""
+"""Secrets Manager, DynamoDB and EventBridge on one machine: moto's server, and a gate before each.
 
+A gate counts, and can fail.
+"""
+
+import json
 import random
 import subprocess
 import tempfile
@@ -40,7 +44,7 @@ class Moto:
             said = self._log.read().decode(errors="replace")[-_SHOWN_CHARACTERS:]
             self.stop()
             state = "is not listening" if ended is None else f"ended with {ended}"
-            raise RuntimeError(f"moto, the local Secrets Manager and DynamoDB, {state}:\n{said}") from error
+            raise RuntimeError(f"moto, the local AWS, {state}:\n{said}") from error
         except BaseException:  # Ctrl-C too
             self.stop()
             raise
@@ -65,7 +69,7 @@ class Gate:
         self._http = urllib3.PoolManager()
         self._lock = threading.Lock()
         # A conditional write is atomic on DynamoDB. moto checks and writes in two steps, in a thread a request: two
-        # claims of one key could both succeed.
+        # claims of one key could both succeed. All tables are behind one gate.
         self._one_at_a_time = threading.Lock()
         self._calls: Counter[str] = Counter()
         self._errors: dict[str, list[str]] = {}
@@ -81,8 +85,9 @@ class Gate:
         Args:
             operation: The operation's name.
             error: The error that it answers with, or what becomes of the request: ``dropped`` (it does not arrive),
-                ``lost`` (it arrives, its answer does not), ``held`` (it arrives at ``let_go``, and is not answered) or
-                ``repeated`` (it is answered, and arrives once more at ``let_go``).
+                ``lost`` (it arrives, its answer does not), ``held`` (it arrives at ``let_go``, and is not answered),
+                ``repeated`` (it is answered, and arrives once more at ``let_go``) or, for ``PutEvents``,
+                ``entry_refused`` (it does not arrive, and the call succeeds without its entries).
             times: How many requests.
         """
         with self._lock:
@@ -147,6 +152,8 @@ class Gate:
                 answers: list[tuple[int, bytes]] = []
                 self._later(late_s or 0, lambda: answers.append(self._pass_on(*request))).join()
                 return answers[0]
+            case "entry_refused":
+                return 200, _refused_entries(body)
             case error:
                 return 400, f'{{"__type": "{error}", "message": "told to"}}'.encode()
 
@@ -174,6 +181,11 @@ class Gate:
         with self._one_at_a_time:
             response = self._http.request("POST", self._upstream + path, body=body, headers=headers, retries=False)
         return response.status, response.data
+
+
+def _refused_entries(body: bytes) -> bytes:
+    entries = [{"ErrorCode": "InternalFailure", "ErrorMessage": "told to"} for _ in json.loads(body)["Entries"]]
+    return json.dumps({"FailedEntryCount": len(entries), "Entries": entries}).encode()
 
 
 class _GateHandler(QuietHandler):

@@ -1,8 +1,10 @@
-"""The control port of the local stack: what a person or a test asks of it and tells it, over HTTP.
+"""The control port of the local stack: what a person or a test asks of it and orders, over HTTP.
 
-``GET /`` answers with the endpoints, ``GET /provider`` with what the sandbox saw, ``GET /secrets`` and ``GET /table``
-with the calls that Secrets Manager and DynamoDB saw. ``POST /provider/faults`` makes the sandbox misbehave; a ``POST``
-to any unknown path answers with the list of all orders. The members of the JSON object in the body are the arguments.
+``GET /`` answers with the endpoints, ``GET /provider`` with what the sandbox saw, ``GET /provider/postbacks`` with what
+it sent and what the answers were, ``GET /events`` with what EventBridge delivered, ``GET /secrets``, ``GET /table`` and
+``GET /bus`` with the calls that Secrets Manager, DynamoDB and EventBridge saw. ``POST /provider/faults`` makes the
+sandbox misbehave, ``POST /schedules/run`` runs the watcher now; a ``POST`` to any unknown path answers with the list of
+all orders. The members of the JSON object in the body are the arguments.
 """
 
 import json

@@ -1,5 +1,5 @@
 """The main job, shown in both versions of the provider's API: an invoice over HTTP, one by direct invocation, one for
-two clicks, a bad request refused.
+two clicks, a bad request refused; then a payment, as the shop hears of it.
 """
 
 import json
@@ -9,6 +9,9 @@ import boto3
 import urllib3
 
 from infra.local.stack import Endpoints
+
+# Longer than the control port waits for a postback.
+_CONTROL_TIMEOUT_S = 60
 
 
 class DemoFailed(Exception):
@@ -46,9 +49,14 @@ def show(endpoints: Endpoints) -> None:
     pointers = {error["pointer"] for error in problem.get("errors", [])}
     _promise(status == 400 and pointers == {"/amount", "/curency"}, "the refusal of a bad request")
 
-    seen = urllib3.request("GET", f"{endpoints.control_url}/provider").json()
+    seen = _control(endpoints, "GET", "/provider")
     _promise(len(seen["calls"]) == len(seen["invoices"]) == 3, "three invoices at the provider, and no call besides")
-    print("\nAll went as promised: 3 invoices at the provider, 1 bad request refused. Next: make run")
+
+    print("\n5. The buyer of order A-1001 pays, and the shop hears of it\n")
+    _show_payment(endpoints, payload)
+    print(
+        "\nAll went as promised: 3 invoices at the provider, 1 bad request refused, 1 payment heard of. Next: make run"
+    )
 
 
 def show_v2(endpoints: Endpoints) -> None:
@@ -60,12 +68,49 @@ def show_v2(endpoints: Endpoints) -> None:
     Raises:
         DemoFailed: A reply was not the promised one.
     """
-    print("\n5. With ProviderApi=v2 callers notice nothing: CryptoCloud is asked in other words, in 25 currencies\n")
+    print("\n6. With ProviderApi=v2 callers notice nothing: CryptoCloud is asked in other words, in 25 currencies\n")
     status, invoice = _post(endpoints, {"amount": 100.0, "currency": "KZT", "order_id": "A-1002"})
     _promise(status == 200 and _is_invoice(invoice, endpoints, currency=None), "the invoice of v2")
-    [call] = urllib3.request("GET", f"{endpoints.control_url}/provider").json()["calls"]
+    [call] = _control(endpoints, "GET", "/provider")["calls"]
     print(f"\n   CryptoCloud got, at {endpoints.provider_url}/v2/invoice/create\n{_indented(json.loads(call['body']))}")
-    print("\nAll went as promised in v2 too: 1 invoice at the provider.")
+    print("\n   Its buyer pays, and this project sends postbacks as forms\n")
+    _control(endpoints, "POST", "/provider/project", postback_format="form")
+    _show_payment(endpoints, invoice)
+    print("\nAll went as promised in v2 too: 1 invoice at the provider, 1 payment heard of.")
+
+
+def _show_payment(endpoints: Endpoints, invoice: dict[str, Any]) -> None:
+    """Prints what becomes of a press of Pay: the postback, the status, the event, the mail."""
+    pressed = urllib3.request("POST", invoice["pay_url"], body="action=pay", redirect=False, retries=False)
+    print(f"   Pay pressed on {invoice['pay_url']}")
+    _promise(pressed.status == 303, "the press of Pay")
+
+    _control(endpoints, "POST", "/provider/postbacks/wait")
+    answers = [postback["status"] for postback in _control(endpoints, "GET", "/provider/postbacks")["postbacks"]]
+    print(f"   CryptoCloud posts to {endpoints.postback_url} -> {answers}")
+    _promise(answers == [200], "the answer to the postback")
+
+    url = f"{endpoints.status_url}?uuid=INV-{invoice['invoice_id']}"
+    status = urllib3.request("GET", url, retries=False).json()
+    print(f"   GET {url}\n{_indented(status)}")
+    _promise(status == {"status": "success", "status_invoice": "paid"}, "the status")
+
+    delivered = _control(endpoints, "GET", "/events")
+    events = delivered.pop("events")
+    _promise([event["detail"]["event_id"] for event in events] == [f"{invoice['invoice_id']}:paid"], "one event")
+    print(f"   EventBridge: {events[0]['detail-type']}\n{_indented(events[0]['detail'])}")
+    for mail in [mail for mails in delivered.values() for mail in mails]:
+        print(f"   With PaidEmail the owner is mailed: {mail}")
+
+
+def _control(endpoints: Endpoints, method: str, path: str, **arguments: Any) -> dict[str, Any]:
+    body = json.dumps(arguments) if method == "POST" else None
+    response = urllib3.request(
+        method, f"{endpoints.control_url}{path}", body=body, retries=False, timeout=_CONTROL_TIMEOUT_S
+    )
+    reply: dict[str, Any] = response.json()
+    _promise(response.status == 200, f"{path[1:]} ({reply})")
+    return reply
 
 
 def _post(

@@ -18,6 +18,11 @@ _TIME = "%Y-%m-%d %H:%M:%S.%f"
 _MAX_UUIDS = 100
 
 
+def new_id() -> str:
+    """Returns an id that no invoice has."""
+    return "".join(secrets.choice(string.ascii_uppercase + string.digits) for _ in range(8))
+
+
 @dataclass(slots=True)
 class Shop:
     """A shop and its invoices.
@@ -26,7 +31,8 @@ class Shop:
         api_key: The key that callers must send.
         shop_id: The shop that the key belongs to.
         origin: Where its pay pages are.
-        invoices: By bare id: the request, ``status_invoice``, and the UTC times ``created`` and ``expiry_date``.
+        invoices: By bare id: the request, ``status_invoice``, the UTC times ``created`` and ``expiry_date``, and by
+            which version of the ``api`` it was created.
     """
 
     api_key: str
@@ -34,9 +40,9 @@ class Shop:
     origin: str
     invoices: dict[str, dict[str, Any]] = field(default_factory=dict)
 
-    def add(self, request: Mapping[str, Any]) -> str:
+    def add(self, request: Mapping[str, Any], api: str) -> str:
         """Returns the id of a new invoice."""
-        invoice_id = "".join(secrets.choice(string.ascii_uppercase + string.digits) for _ in range(8))
+        invoice_id = new_id()
         time_to_pay = request.get("add_fields", {}).get("time_to_pay")
         created = datetime.now(UTC)
         self.invoices[invoice_id] = {
@@ -44,6 +50,7 @@ class Shop:
             "status_invoice": "created",
             "created": created.strftime(_TIME),
             "expiry_date": (created + (timedelta(**time_to_pay) if time_to_pay else _LIFETIME)).strftime(_TIME),
+            "api": api,
         }
         return invoice_id
 
@@ -87,7 +94,7 @@ class V1:
         """Creates an invoice."""
         if complaint := shop.complaint(request, self.currencies):
             return self.error(400, complaint[1])
-        invoice_id = shop.add(request)
+        invoice_id = shop.add(request, "v1")
         return 200, {
             "status": "success",
             "pay_url": shop.pay_url(invoice_id),
@@ -135,8 +142,8 @@ class V2:
             return self.error(400, complaint[1], complaint[0])
         if complaint_of_extras := _complaint_of_extras(request.get("add_fields", {})):
             return self.error(400, complaint_of_extras)
-        invoice_id = shop.add(request)
-        return 200, {"status": "success", "result": self._told(shop, invoice_id) | {"link": shop.pay_url(invoice_id)}}
+        invoice_id = shop.add(request, "v2")
+        return 200, {"status": "success", "result": self.told(shop, invoice_id) | {"link": shop.pay_url(invoice_id)}}
 
     def info(self, shop: Shop, request: Mapping[str, Any]) -> Answer:
         """Says all of up to 100 invoices; those that it does not know are left out."""
@@ -144,7 +151,7 @@ class V2:
         if not isinstance(uuids, list) or len(uuids) > _MAX_UUIDS:
             return self.error(400, f"Send a list of at most {_MAX_UUIDS}.", "uuids")
         known = [str(uuid).removeprefix("INV-") for uuid in uuids if shop.find(uuid)]
-        return 200, {"status": "success", "result": [self._told(shop, invoice_id) for invoice_id in known]}
+        return 200, {"status": "success", "result": [self.told(shop, invoice_id) for invoice_id in known]}
 
     def list(self, shop: Shop, request: Mapping[str, Any]) -> Answer:
         """Says all invoices of some days, oldest first."""
@@ -154,7 +161,7 @@ class V2:
         except (KeyError, TypeError, ValueError):
             return self.error(400, "Send start and end as dd.mm.yyyy, offset and limit as numbers.")
         wanted = [
-            self._told(shop, invoice_id) | {"pay_url": shop.pay_url(invoice_id)}
+            self.told(shop, invoice_id) | {"pay_url": shop.pay_url(invoice_id)}
             for invoice_id, invoice in shop.invoices.items()
             if start.isoformat() <= invoice["created"][:10] <= end.isoformat()
         ]
@@ -173,7 +180,8 @@ class V2:
         """Returns where in a reply the link is: the object and the name."""
         return reply["result"], "link"
 
-    def _told(self, shop: Shop, invoice_id: str) -> dict[str, Any]:
+    def told(self, shop: Shop, invoice_id: str) -> dict[str, Any]:
+        """Returns all that it says of an invoice, also in a postback."""
         invoice = shop.invoices[invoice_id]
         status, amount = invoice["status_invoice"], float(invoice["amount"])
         return {

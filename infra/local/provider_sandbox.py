@@ -1,32 +1,6 @@
-"""CryptoCloud's API, v1 and v2, as a real HTTP server on loopback, which can be told to misbehave.
+"""CryptoCloud's API, v1 and v2, as a real HTTP server on loopback, with a pay page whose buttons stand for money.
 
-Faults are for the next requests (``Sandbox.misbehave``, or ``POST /provider/faults`` on the control port) or for one
-request to create (its ``description``, in v2 its ``order_id``, is ``sandbox:<fault>`` or ``sandbox:<fault>=<value>``):
-
-============== ===================================================== ===============
-fault          what happens                                          is it done?
-============== ===================================================== ===============
-slow           the right answer after ``value`` seconds              yes
-reset          half of the answer, then the connection is reset      yes
-refuse         the connection is reset without an answer             no
-status         the status code ``value``, with ``retry_after``       no
-html           200 and a page                                        yes
-truncated      200 and half of the JSON                              yes
-huge           200 and more than 64 KiB of JSON                      yes
-redirect       302                                                   no
-trickle        the answer's head at once, then a byte a second       yes
-trickle_head   a byte a second from the first on                     yes
-gzip_bomb      200 and 64 MiB of zeros in 64 KiB of gzip             yes
-plain_text     200 and the JSON as text/plain                        yes
-close_early    the connection is closed before any answer            yes
-foreign        200 and a link to another site                        yes
-no_pay_url     200 without a link                                    yes
-bare_link      200 and a link without its scheme                     yes
-test_mode      as always; in v2 it says that the project is a test   yes
-refused_key    the key is refused; in v2 by the status ``value``,    no
-               400, 401 or 403, each with a body of its own
-firewall       403 and a page                                        no
-============== ===================================================== ===============
+It can be told to misbehave: see ``provider_faults`` for its answers, ``Postbacks.interfere`` for its postbacks.
 """
 
 import gzip
@@ -36,55 +10,18 @@ import struct
 import threading
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from html import escape
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from infra.local.loopback import LoopbackServer, QuietHandler
-from infra.local.provider_dialects import STATUSES, V1, V2, Answer, Dialect, Shop
+from infra.local.provider_dialects import STATUSES, V1, V2, Answer, Dialect, Shop, new_id
+from infra.local.provider_faults import Fault, asked_for, spoil_link
+from infra.local.provider_pay_page import ACTIONS, pay_page, plain_page
+from infra.local.provider_postbacks import Postbacks, Project
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
-_PAY_PAGE_STYLE = """<style>
-:root { color-scheme: light dark; font: 1.125rem/1.6 system-ui, sans-serif; }
-body { display: grid; place-items: center; min-height: 90vh; margin: 0; padding: 1rem; text-align: center; }
-main { padding: 1rem 2.5rem; border: 1px solid #8888; border-radius: 1rem; }
-h1 { font-size: 1.25rem; font-weight: 400; }
-strong { font-size: 2.25rem; }
-</style>"""
-_FAULTS = {
-    "slow", "reset", "refuse", "status", "html", "truncated", "huge", "redirect", "foreign", "no_pay_url",
-    "trickle", "trickle_head", "gzip_bomb", "plain_text", "close_early", "bare_link", "test_mode", "refused_key",
-    "firewall",
-}  # fmt: skip
-_CALLS = ("create", "info", "list", "cancel")
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """One misbehaviour.
-
-    Args:
-        name: One of the faults above.
-        value: Seconds for ``slow``, the status code for ``status`` and ``refused_key``.
-        retry_after: A value for the header ``Retry-After``, for ``status``.
-        call: What it is for: ``create``, ``info``, ``list`` or ``cancel``.
-    """
-
-    name: str
-    value: float = 0
-    retry_after: str | None = None
-    call: str = "create"
-
-    def __post_init__(self) -> None:
-        if self.name not in _FAULTS:
-            raise ValueError(f"unknown fault {self.name!r}: use one of {', '.join(sorted(_FAULTS))}")
-        if self.call not in _CALLS:
-            raise ValueError(f"unknown call {self.call!r}: use one of {', '.join(_CALLS)}")
-        if not isinstance(self.value, int | float):
-            raise TypeError("value must be a number")
-        if self.name == "status" and not 200 <= self.value <= 599:
-            raise ValueError("value must be a status code from 200 to 599")
+_CONFIRMED = ("paid", "overpaid")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,16 +49,27 @@ class Sandbox:
         shop_id: The shop that the key belongs to.
         port: 0 takes a free one.
         dialects: Which versions of the API it speaks; of the others it knows nothing.
+        project: What the owner has set for the shop.
+        announce: Hears in a sentence what happens to a payment.
     """
 
     def __init__(
-        self, *, api_key: str, shop_id: str, port: int = 0, dialects: tuple[Dialect, ...] = (V1(), V2())
+        self,
+        *,
+        api_key: str,
+        shop_id: str,
+        port: int = 0,
+        dialects: tuple[Dialect, ...] = (V1(), V2()),
+        project: Project = Project(),  # noqa: B008 - it cannot change
+        announce: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._lock = threading.Lock()
         self._seen = Seen()
         self._routes = {route: (dialect, call) for dialect in dialects for route, call in dialect.routes.items()}
         self.server = LoopbackServer(port, _Handler, self)
         self._shop = Shop(api_key, shop_id, self.server.url)
+        self._announce = announce
+        self.postbacks = Postbacks(project, announce)
 
     def misbehave(
         self, fault: str, *, times: int = 1, value: float = 0, retry_after: str | None = None, call: str = "create"
@@ -140,7 +88,7 @@ class Sandbox:
             self._shop.api_key = api_key
 
     def set_status(self, invoice_id: str, status: str) -> None:
-        """Says this status of an invoice from now on.
+        """Says this status of an invoice from now on, without a postback.
 
         Raises:
             ValueError: There is no such invoice, or no such status.
@@ -148,13 +96,60 @@ class Sandbox:
         if status not in STATUSES:
             raise ValueError(f"unknown status {status!r}: use one of {', '.join(STATUSES)}")
         with self._lock:
-            invoice = self._shop.find(invoice_id)
-            if invoice is None:
-                raise ValueError(f"no invoice {invoice_id!r}")
+            self._known(invoice_id)["status_invoice"] = status
+
+    def press(self, invoice_id: str, action: str) -> None:
+        """Does what a button of the pay page stands for, if that can still happen, and sends the postback if it pays.
+
+        Raises:
+            ValueError: There is no such invoice, or no such action.
+        """
+        if action not in ACTIONS:
+            raise ValueError(f"unknown action {action!r}: use one of {', '.join(ACTIONS)}")
+        _, status, possible_in = ACTIONS[action]
+        with self._lock:
+            invoice = self._known(invoice_id)
+            if invoice["status_invoice"] not in possible_in:
+                return
             invoice["status_invoice"] = status
+        self._announce(f"Invoice {invoice_id} is {status}")
+        if status in _CONFIRMED:
+            self.send_postback(invoice_id)
+
+    def send_postback(self, invoice_id: str) -> None:
+        """Sends the postback of an invoice, whatever its status.
+
+        Raises:
+            ValueError: There is no such invoice.
+        """
+        with self._lock:
+            invoice = self._known(invoice_id)
+            fields = {
+                "status": "success",
+                "invoice_id": invoice_id.removeprefix("INV-"),
+                "amount_crypto": float(invoice["amount"]),
+                "currency": "USDT_TRC20",
+                "order_id": invoice.get("order_id"),
+            }
+            if invoice["api"] == "v2":
+                fields["invoice_info"] = V2().told(self._shop, fields["invoice_id"])
+        self.postbacks.send(fields)
+
+    def send_test_postback(self) -> None:
+        """Sends what the dashboard sends when the owner tries the notification URL: it is of no invoice of the shop."""
+        self.postbacks.send(
+            {
+                "status": "success",
+                "invoice_id": new_id(),
+                "amount_crypto": 100.0,
+                "currency": "USDT_TRC20",
+                "order_id": None,
+            }
+        )
 
     def forget(self) -> None:
-        """Forgets calls, invoices and faults."""
+        """Forgets calls, invoices, faults and postbacks; the project has the settings of the start again."""
+        self.postbacks.forget()
         with self._lock:
             self._seen = Seen()
             self._shop.invoices = {}
@@ -185,9 +180,18 @@ class Sandbox:
                 return dialect.refused_key()
             return getattr(dialect, call)(self._shop, request)
 
-    def _find(self, invoice_id: str) -> dict[str, Any] | None:
+    def _known(self, invoice_id: str) -> dict[str, Any]:
+        invoice = self._shop.find(invoice_id)
+        if invoice is None:
+            raise ValueError(f"no invoice {invoice_id!r}")
+        return invoice
+
+    def _pay_page(self, invoice_id: str) -> str | None:
         with self._lock:
-            return self._shop.find(invoice_id)
+            invoice = self._shop.invoices.get(invoice_id)
+            if invoice is None:
+                return None
+            return pay_page(invoice_id, invoice, self.postbacks.project, self.postbacks.of(invoice_id))
 
 
 class _Handler(QuietHandler):
@@ -196,8 +200,12 @@ class _Handler(QuietHandler):
         return self.server.owner
 
     def do_POST(self) -> None:
+        path = urlsplit(self.path).path
+        if path.startswith("/pay/"):
+            self._press(path.removeprefix("/pay/"))
+            return
         text = self.read_body().decode(errors="replace")
-        dialect, call = self.sandbox._routes.get(("POST", urlsplit(self.path).path), (None, ""))
+        dialect, call = self.sandbox._routes.get(("POST", path), (None, ""))
         if dialect is None:
             self._reply(404, {"message": "Not Found"})
             return
@@ -212,7 +220,7 @@ class _Handler(QuietHandler):
         if not isinstance(request, dict):
             self._reply(*dialect.error(400, "The request is not a JSON object."))
             return
-        self._serve(dialect, call, request, fault or _asked_for(request))
+        self._serve(dialect, call, request, fault or asked_for(request))
 
     def do_GET(self) -> None:
         url = urlsplit(self.path)
@@ -221,7 +229,7 @@ class _Handler(QuietHandler):
             fault = self.sandbox._take_fault(call, Call(self.headers.get("Authorization"), ""))
             self._serve(dialect, call, dict(parse_qsl(url.query)), fault)
         elif url.path.startswith("/pay/"):
-            self._pay_page(url.path.removeprefix("/pay/"))
+            self._show(url.path.removeprefix("/pay/"))
         else:
             self._reply(404, {"message": "Not Found"})
 
@@ -255,7 +263,7 @@ class _Handler(QuietHandler):
     def _answer(self, fault: str, dialect: Dialect, do: Callable[[], Answer]) -> None:
         status, reply = do()
         if fault in ("foreign", "no_pay_url", "bare_link") and status == 200:
-            _spoil_link(fault, *dialect.place_of_link(reply))
+            spoil_link(fault, *dialect.place_of_link(reply))
         elif fault == "huge":
             reply["padding"] = "x" * 70_000
         elif fault == "test_mode" and isinstance(reply.get("result"), dict):
@@ -287,20 +295,22 @@ class _Handler(QuietHandler):
             case "trickle_head":
                 self._trickle(head + body, at_once=0)
 
-    def _pay_page(self, invoice_id: str) -> None:
-        invoice = self.sandbox._find(invoice_id)
-        if invoice is None:
-            self._send(404, b"<!doctype html><title>No such invoice</title><h1>No such invoice</h1>", "text/html")
+    def _show(self, invoice_id: str) -> None:
+        page = self.sandbox._pay_page(invoice_id)
+        self._send_page(200 if page else 404, page or plain_page("No such invoice"))
+
+    def _press(self, invoice_id: str) -> None:
+        action = dict(parse_qsl(self.read_body().decode(errors="replace"))).get("action", "")
+        try:
+            self.sandbox.press(invoice_id, action)
+        except ValueError as error:
+            self._send_page(400, plain_page(f"Nothing was done: {error}"))
             return
-        amount, currency = escape(str(invoice["amount"])), escape(str(invoice.get("currency", "USD")))
-        page = (
-            '<!doctype html><html lang="en"><meta charset="utf-8">'
-            '<meta name="viewport" content="width=device-width, initial-scale=1">'
-            f"<title>Invoice {escape(invoice_id)}</title>{_PAY_PAGE_STYLE}"
-            f"<main><h1>Invoice {escape(invoice_id)}</h1><p><strong>{amount} {currency}</strong></p>"
-            "<p>This is the sandbox's pay page: nothing can be paid here.</p></main></html>"
-        )
-        self._send(200, page.encode(), "text/html; charset=utf-8")
+        # So that neither a reload nor the way back presses again.
+        self._send(303, b"", "text/plain", {"Location": f"/pay/{invoice_id}"})
+
+    def _send_page(self, status: int, page: str) -> None:
+        self._send(status, page.encode(), "text/html; charset=utf-8", {"Cache-Control": "no-store"})
 
     def _reply(self, status: int, payload: dict[str, Any], headers: dict[str, str] | None = None) -> None:
         self._send(status, json.dumps(payload).encode(), "application/json", headers)
@@ -329,22 +339,3 @@ class _Handler(QuietHandler):
     def _reset(self) -> None:
         self.close_connection = True
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-
-
-def _spoil_link(fault: str, place: dict[str, Any], name: str) -> None:
-    link = place.pop(name)
-    if fault == "foreign":
-        place[name] = "https://pay.cryptocloud.plus.example/DZLF4212"
-    elif fault == "bare_link":
-        place[name] = link.partition("://")[2]
-
-
-def _asked_for(request: dict[str, Any]) -> Fault | None:
-    for text in (request.get("description"), request.get("order_id")):
-        if isinstance(text, str) and text.startswith("sandbox:"):
-            name, _, value = text.removeprefix("sandbox:").partition("=")
-            try:
-                return Fault(name, float(value or 0))
-            except ValueError:
-                return None
-    return None

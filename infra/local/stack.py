@@ -1,4 +1,4 @@
-"""The local stack: SAM CLI's gateway and invoke service over emulators, moto's Secrets Manager, the sandbox."""
+"""The local stack: SAM CLI's gateway and invoke service over emulators, moto's AWS services, the sandbox."""
 
 import contextlib
 import json
@@ -8,14 +8,11 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Self, TextIO
+from typing import Any, NamedTuple, Self, TextIO
 
 import boto3
 from flask import Flask
 from samcli.commands.local.lib.local_lambda import LocalLambdaRunner
-from samcli.lib.providers.api_provider import ApiProvider
-from samcli.lib.providers.sam_function_provider import SamFunctionProvider
-from samcli.lib.providers.sam_stack_provider import SamLocalStackProvider
 from samcli.local.apigw.local_apigw_service import LocalApigwService
 from samcli.local.lambda_service.local_lambda_http_service import LocalLambdaHttpService
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
@@ -23,14 +20,20 @@ from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 from infra.local.aws import Gate, Moto
 from infra.local.control import ControlServer
 from infra.local.emulator import EmulatorPool
+from infra.local.events import Deliveries
 from infra.local.loopback import reserve_port
+from infra.local.provider_postbacks import Project
 from infra.local.provider_sandbox import Sandbox
+from infra.local.scheduler import Scheduler
 from infra.local.shop import Shop
+from infra.local.template import Template
 
 _ROOT = Path(__file__).resolve().parents[2]
 _RUNTIME_PYTHON = _ROOT / ".venv-lambda" / "bin" / "python"
-_FUNCTION = "CreateInvoiceFunction"
+_CREATE, _INFO, _POSTBACK = (f"/v1/invoice/{name}" for name in ("create", "info", "postback"))
+_TABLE = ("AttributeDefinitions", "BillingMode", "GlobalSecondaryIndexes", "KeySchema")
 _REGION = "us-east-1"
+_API_KEY, _SHOP_ID, _SECRET_KEY = "local-api-key", "local-shop", "local-secret-key"
 # Never a real account's: the stack must not reach AWS even where the user is signed in.
 _AWS_ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "local",
@@ -52,12 +55,13 @@ class Options:
     """How the stack is set up.
 
     Args:
-        first_port: The first of eight ports in a row; 0 takes free ones.
-        sandboxes: How many events the function handles at once.
+        first_port: The first of nine ports in a row; 0 takes free ones.
+        sandboxes: How many events each function handles at once.
         parameters: Values for the template's parameters, on top of those that point it at this stack.
-        environment: Variables for the function besides those of the template.
+        environment: Variables for the functions besides those of the template.
         real_provider: API key and shop id for the real CryptoCloud instead of the sandbox.
         fill_secret: Whether the owner has filled the secret yet.
+        scheduled: Whether the template's schedules run by the clock, or only when the control port is asked for it.
         template: The built template.
     """
 
@@ -67,12 +71,16 @@ class Options:
     environment: Mapping[str, str] = field(default_factory=dict)
     real_provider: tuple[str, str] | None = None
     fill_secret: bool = True
+    scheduled: bool = False
     template: str = str(_ROOT / ".aws-sam" / "local" / "template.yaml")
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoints:
-    """Where everything is. ``secret_id`` is the secret's name in the local Secrets Manager."""
+    """Where everything is. ``secret_id`` is the secret's name in the local Secrets Manager.
+
+    What the template does not have is ``None``.
+    """
 
     shop_url: str
     invoice_url: str
@@ -84,6 +92,12 @@ class Endpoints:
     table_url: str
     table_name: str
     control_url: str
+    status_url: str | None
+    status_function_name: str | None
+    postback_url: str | None
+    invoice_table_name: str | None
+    events_url: str
+    event_bus: str
     region: str = _REGION
 
 
@@ -91,12 +105,14 @@ class LocalStack:
     """Everything running, within a ``with`` block.
 
     Args:
-        log: An open file with a descriptor: the function's logs go there.
+        log: An open file with a descriptor: the functions' logs go there.
         options: How it is set up.
+        announce: Hears what happens to payments, a sentence each.
     """
 
-    def __init__(self, log: TextIO, options: Options) -> None:
+    def __init__(self, log: TextIO, options: Options, announce: Callable[[str], None] = lambda _: None) -> None:
         self._log = log
+        self._announce = announce
         self._options = options
         self._cleanup = contextlib.ExitStack()
 
@@ -114,103 +130,147 @@ class LocalStack:
         self._cleanup.close()
 
     def _start(self) -> None:
-        api_port, lambda_port, provider_port, secrets_port, table_port, control_port, moto_port, shop_port = (
-            self._ports()
-        )
-        self.provider: Sandbox | None = None
-        # The demo shop's, and those of a page that you serve yourself: python3 -m http.server
-        origins = [f"http://{host}:{port}" for port in (shop_port, 8000) for host in ("localhost", "127.0.0.1")]
-        parameters = {"AllowedOrigins": ",".join(origins)}
-        if self._options.real_provider:
-            self._credentials = self._options.real_provider
-        else:
-            self._credentials = ("local-api-key", "local-shop")
-            api_key, shop_id = self._credentials
-            self.provider = Sandbox(api_key=api_key, shop_id=shop_id, port=provider_port)
-            self._cleanup.callback(self.provider.server.stop)
-            # A link without its scheme is taken for https.
-            pay_origins = f"{self.provider.server.url},https://127.0.0.1:{self.provider.server.port}"
-            parameters |= {"ProviderUrl": self.provider.server.url, "PayOrigins": pay_origins}
-
-        moto = Moto(moto_port)
-        self._cleanup.callback(moto.stop)
-        self.secrets, self.table = Gate(moto.url, secrets_port), Gate(moto.url, table_port)
-        self._cleanup.callback(self.secrets.server.stop)
-        self._cleanup.callback(self.table.server.stop)
+        ports = self._ports()
+        template = self._read_template(ports)
+        self.provider = self._start_provider(template, ports)
+        self._start_aws(template, ports)
         environment = {
             "AWS_ENDPOINT_URL_DYNAMODB": self.table.server.url,
+            "AWS_ENDPOINT_URL_EVENTBRIDGE": self.bus.server.url,
             "AWS_ENDPOINT_URL_SECRETS_MANAGER": self.secrets.server.url,
             **self._options.environment,
         }
         pool = EmulatorPool(
             size=self._options.sandboxes, python=_RUNTIME_PYTHON, environment=environment, log=self._log
         )
-        template = self._options.template
-        stacks, _ = SamLocalStackProvider.get_stacks(
-            template, parameter_overrides={**parameters, **self._options.parameters}
-        )
-        functions = SamFunctionProvider(stacks)
-        folder = str(Path(template).parent)
-        runner = LocalLambdaRunner(pool, functions, folder, folder, aws_region=_REGION)
-        variables = functions.get(_FUNCTION).environment["Variables"]
-        for name in variables:
+        runner = LocalLambdaRunner(pool, template.functions, template.folder, template.folder, aws_region=_REGION)
+        gateway = LocalApigwService(template.api, runner, port=ports.api, host="127.0.0.1")
+        invoke = LocalLambdaHttpService(runner, port=ports.invoke, host="127.0.0.1")
+        self._cleanup.callback(pool.stop)
+        self._serve(gateway, ports.api)
+        pay_origin = self.provider.server.url if self.provider else "https://pay.cryptocloud.plus"
+        shop = Shop(ports.shop, api_origin=_origin(ports.api), pay_origin=pay_origin)
+        self._cleanup.callback(shop.server.stop)
+        self._serve(invoke, ports.invoke)
+        environment["AWS_ENDPOINT_URL_LAMBDA"] = _origin(ports.invoke)  # no sandbox has started yet
+        self.scheduler = Scheduler(template.schedules, _origin(ports.invoke), self._announce)
+        self._cleanup.callback(self.scheduler.stop)
+        if self._options.scheduled:
+            self.scheduler.start()
+        self.endpoints = self._endpoints(template, ports)
+        self._run(ControlServer(ports.control, self._questions(), self._orders()))
+
+    def _read_template(self, ports: "_Ports") -> Template:
+        # The demo shop's, and those of a page that you serve yourself: python3 -m http.server
+        origins = [f"http://{host}:{port}" for port in (ports.shop, 8000) for host in ("localhost", "127.0.0.1")]
+        parameters = {"AllowedOrigins": ",".join(origins)}
+        if not self._options.real_provider:
+            # A link without its scheme is taken for https.
+            pay_origins = f"{_origin(ports.provider)},https://127.0.0.1:{ports.provider}"
+            parameters |= {"ProviderUrl": _origin(ports.provider), "PayOrigins": pay_origins}
+        template = Template(self._options.template, {**parameters, **self._options.parameters})
+        for name in template.environment:
             # SAM CLI would let the user's shell overrule the template: with a real provider's address, for example.
             os.environ.pop(name, None)
-        self._secret_id, table_name = variables["CRYPTOCLOUD_SECRET_ARN"], variables["IDEMPOTENCY_TABLE"]
+        return template
+
+    def _start_provider(self, template: Template, ports: "_Ports") -> Sandbox | None:
+        if self._options.real_provider:
+            return None
+        has_postbacks = template.function_at(_POSTBACK) is not None
+        shop_url = f"{_origin(ports.shop)}/"
+        project = Project(
+            secret_key=_SECRET_KEY,
+            notification_url=f"{_origin(ports.api)}{_POSTBACK}" if has_postbacks else None,
+            success_url=shop_url,
+            fail_url=shop_url,
+        )
+        sandbox = Sandbox(
+            api_key=_API_KEY, shop_id=_SHOP_ID, port=ports.provider, project=project, announce=self._announce
+        )
+        self._cleanup.callback(sandbox.server.stop)
+        return sandbox
+
+    def _start_aws(self, template: Template, ports: "_Ports") -> None:
+        """Starts AWS, and creates there what the template describes."""
+        moto = Moto(ports.moto)
+        self._cleanup.callback(moto.stop)
+        gates = [Gate(moto.url, port) for port in (ports.secrets, ports.table, ports.events)]
+        for gate in gates:
+            self._cleanup.callback(gate.server.stop)
+        self.secrets, self.table, self.bus = gates
+        self._secret_id = template.environment["CRYPTOCLOUD_SECRET_ARN"]
         boto3.client("secretsmanager", endpoint_url=moto.url).create_secret(Name=self._secret_id)
         if self._options.fill_secret:
-            api_key, shop_id = self._credentials
-            self.fill_secret(json.dumps({"api_key": api_key, "shop_id": shop_id}))
-        table = stacks[0].resources[table_name]["Properties"]
-        definition = {name: table[name] for name in ("AttributeDefinitions", "BillingMode", "KeySchema")}
-        boto3.client("dynamodb", endpoint_url=moto.url).create_table(TableName=table_name, **definition)
+            self.fill_secret(json.dumps(self._credentials()))
         self.secrets.forget()
+        dynamodb = boto3.client("dynamodb", endpoint_url=moto.url)
+        for name, table in template.of_type("AWS::DynamoDB::Table").items():
+            dynamodb.create_table(TableName=name, **{key: table[key] for key in _TABLE if key in table})
+        bus = template.environment.get("EVENT_BUS", "default")
+        self.deliveries = Deliveries(template, bus, moto.url, self._announce)
+        self._cleanup.callback(self.deliveries.stop)
+        if self._options.scheduled:
+            self.deliveries.follow()
 
-        gateway = LocalApigwService(ApiProvider(stacks, cwd=folder).api, runner, port=api_port, host="127.0.0.1")
-        invoke = LocalLambdaHttpService(runner, port=lambda_port, host="127.0.0.1")
-        self._cleanup.callback(pool.stop)
-        route = next(route for route in gateway.api.routes if route.function_name == _FUNCTION)
-        control = ControlServer(control_port, self._questions(), self._orders())
-        self._run(control)
-        api_origin = f"http://127.0.0.1:{self._serve(gateway, api_port)}"
-        pay_origin = self.provider.server.url if self.provider else "https://pay.cryptocloud.plus"
-        shop = Shop(shop_port, api_origin=api_origin, pay_origin=pay_origin)
-        self._cleanup.callback(shop.server.stop)
-        lambda_url = f"http://127.0.0.1:{self._serve(invoke, lambda_port)}"
-        environment["AWS_ENDPOINT_URL_LAMBDA"] = lambda_url  # no sandbox has started yet
-        self.endpoints = Endpoints(
-            shop_url=f"{shop.server.url}/",
-            invoice_url=f"{api_origin}{route.path}",
-            lambda_url=lambda_url,
-            function_name=f"{_FUNCTION}:live",
+    def _credentials(self) -> dict[str, str]:
+        if self._options.real_provider:
+            api_key, shop_id = self._options.real_provider
+            return {"api_key": api_key, "shop_id": shop_id}
+        return {"api_key": _API_KEY, "shop_id": _SHOP_ID, "secret_key": _SECRET_KEY}
+
+    def _endpoints(self, template: Template, ports: "_Ports") -> Endpoints:
+        def url_of(path: str) -> str | None:
+            return f"{_origin(ports.api)}{path}" if template.function_at(path) else None
+
+        status_function = template.function_at(_INFO)
+        return Endpoints(
+            shop_url=f"{_origin(ports.shop)}/",
+            invoice_url=f"{_origin(ports.api)}{_CREATE}",
+            lambda_url=_origin(ports.invoke),
+            function_name=f"{template.function_at(_CREATE)}:live",
             provider_url=self.provider.server.url if self.provider else None,
             secrets_url=self.secrets.server.url,
             secret_id=self._secret_id,
             table_url=self.table.server.url,
-            table_name=table_name,
-            control_url=f"http://127.0.0.1:{control.server_port}",
+            table_name=template.environment["IDEMPOTENCY_TABLE"],
+            control_url=_origin(ports.control),
+            status_url=url_of(_INFO),
+            status_function_name=f"{status_function}:live" if status_function else None,
+            postback_url=url_of(_POSTBACK),
+            invoice_table_name=template.environment.get("INVOICE_TABLE"),
+            events_url=self.bus.server.url,
+            event_bus=template.environment.get("EVENT_BUS", "default"),
         )
 
     def _questions(self) -> dict[str, Callable[[], Mapping[str, Any]]]:
         questions: dict[str, Callable[[], Mapping[str, Any]]] = {
             "/": lambda: asdict(self.endpoints),
+            "/bus": self.bus.report,
+            "/events": self.deliveries.report,
             "/secrets": self.secrets.report,
             "/table": self.table.report,
         }
-        return {**questions, "/provider": self.provider.report} if self.provider else questions
+        if self.provider:
+            questions |= {"/provider": self.provider.report, "/provider/postbacks": self.provider.postbacks.report}
+        return questions
 
     def _orders(self) -> dict[str, Callable[..., None]]:
         orders: dict[str, Callable[..., None]] = {
+            "/events/forget": self.deliveries.forget,
+            "/events/wait": self.deliveries.wait,
+            "/schedules/run": self.scheduler.run,
             "/secrets/fill": self.fill_secret,
-            "/secrets/stop": self.secrets.server.stop,
-            "/secrets/start": self.secrets.server.start,
-            "/table/disturb": self.table.disturb,
-            "/table/fail": self.table.fail,
-            "/table/let_go": self.table.let_go,
-            "/table/forget": self.table.forget,
-            "/table/stop": self.table.server.stop,
-            "/table/start": self.table.server.start,
         }
+        for name, gate in (("bus", self.bus), ("secrets", self.secrets), ("table", self.table)):
+            orders |= {
+                f"/{name}/disturb": gate.disturb,
+                f"/{name}/fail": gate.fail,
+                f"/{name}/let_go": gate.let_go,
+                f"/{name}/forget": gate.forget,
+                f"/{name}/stop": gate.server.stop,
+                f"/{name}/start": gate.server.start,
+            }
         if self.provider:
             orders |= {
                 "/provider/faults": self.provider.misbehave,
@@ -219,6 +279,13 @@ class LocalStack:
                 "/provider/forget": self.provider.forget,
                 "/provider/stop": self.provider.server.stop,
                 "/provider/start": self.provider.server.start,
+                "/provider/press": self.provider.press,
+                "/provider/project": self.provider.postbacks.configure,
+                "/provider/postbacks/send": self.provider.send_postback,
+                "/provider/postbacks/test": self.provider.send_test_postback,
+                "/provider/postbacks/interfere": self.provider.postbacks.interfere,
+                "/provider/postbacks/let_go": self.provider.postbacks.let_go,
+                "/provider/postbacks/wait": self.provider.postbacks.wait,
             }
         return orders
 
@@ -227,36 +294,54 @@ class LocalStack:
         client = boto3.client("secretsmanager", endpoint_url=self.secrets.server.url)
         client.put_secret_value(SecretId=self._secret_id, SecretString=secret_string)
 
-    def _serve(self, service: Any, port: int) -> int:
+    def _serve(self, service: Any, port: int) -> None:
         # The services' own run() is for a process of their own each: it sets signal handlers.
         service.create()
         app: Flask = service._app
         server: BaseWSGIServer = make_server("127.0.0.1", port, app, threaded=True, request_handler=_RequestHandler)
         server.daemon_threads = True
         self._run(server)
-        return server.server_port
 
     def _run(self, server: Any) -> None:
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         self._cleanup.callback(server.server_close)
         self._cleanup.callback(server.shutdown)
 
-    def _ports(self) -> list[int]:
+    def _ports(self) -> "_Ports":
         first = self._options.first_port
         try:
             reservations = [
-                self._cleanup.enter_context(reserve_port(first + offset if first else 0)) for offset in range(8)
+                self._cleanup.enter_context(reserve_port(first + offset if first else 0))
+                for offset in range(len(_Ports._fields))
             ]
         except OverflowError:
-            raise PortTaken(f"PORT is {first}: eight ports in a row start there, so it must be 1 to 65528.") from None
+            raise PortTaken(f"PORT is {first}: nine ports in a row start there, so it must be 1 to 65527.") from None
         except PermissionError:
             raise PortTaken(f"PORT is {first}: only root may use it. Take a higher one: make run PORT=4000") from None
         except OSError:
             raise PortTaken(
-                f"One of the ports {first} to {first + 7} is not free: stop what uses it, or `make run PORT=4000`."
+                f"One of the ports {first} to {first + 8} is not free: stop what uses it, or `make run PORT=4000`."
             ) from None
-        return [reservation.getsockname()[1] for reservation in reservations]
+        return _Ports(*(reservation.getsockname()[1] for reservation in reservations))
+
+
+class _Ports(NamedTuple):
+    """In this order from the first on, where that is fixed: the demo shop's page as committed names two of them."""
+
+    api: int
+    invoke: int
+    provider: int
+    secrets: int
+    table: int
+    control: int
+    moto: int
+    shop: int
+    events: int
 
 
 class _RequestHandler(WSGIRequestHandler):
     disable_nagle_algorithm = True
+
+
+def _origin(port: int) -> str:
+    return f"http://127.0.0.1:{port}"

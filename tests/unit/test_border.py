@@ -109,6 +109,8 @@ def test_a_request_over_http_has_its_headers_in_lower_case_and_its_body_as_it_wa
         ({"headers": {"origin": 5}}, "the request's headers must be text"),
         ({"headers": {"origin": ["https://shop.example"]}}, "the request's headers must be text"),
         ({"headers": {"origin": None}}, "the request's headers must be text"),
+        ({"queryStringParameters": {"uuid": 5}}, "the request's query must be text"),
+        ({"queryStringParameters": "uuid=5"}, "the request's query must be text"),
         ({"body": {"amount": 1}}, "the request's body must be text"),
         ({"body": 5}, "the request's body must be text"),
         ({"body": "\ud800"}, "must be valid JSON in UTF-8"),

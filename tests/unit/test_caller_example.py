@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from invoicing.contract.errors import ERROR_TABLE
+from create_invoice import ERRORS
 from invoicing.keys import KEY_LIFETIME_S
 from tests.support import ROOT
 from tests.support.templates import read_template
@@ -20,8 +20,9 @@ EXAMPLE = ROOT / "examples" / "caller-lambda"
 DEFINITION: dict[str, Any] = json.loads((EXAMPLE / "create_invoice.asl.json").read_text())
 TASK = DEFINITION["States"]["CreateInvoice"]
 
-RETRYABLE = {error.__name__ for error in ERROR_TABLE if not error.http_only and error.retryable}
-FINAL = {error.__name__ for error in ERROR_TABLE if not error.http_only and not error.retryable}
+RAISED = [error for error in ERRORS if not error.http_only]
+RETRYABLE = {error.__name__ for error in RAISED if error.retryable}
+FINAL = {error.__name__ for error in RAISED if not error.retryable}
 # How Lambda reports that the function timed out or its process ended; Step Functions says Lambda.Unknown as well.
 ENDED = {"Lambda.Unknown", "Sandbox.Timedout", "Runtime.ExitError"}
 # https://docs.aws.amazon.com/step-functions/latest/dg/bp-lambda-serviceexception.html

@@ -101,6 +101,7 @@ def printed_at(level: str | None) -> list[str]:
         "AWS_ENDPOINT_URL_DYNAMODB": "http://127.0.0.1:9",
         "CRYPTOCLOUD_SECRET_ARN": "arn",
         "IDEMPOTENCY_TABLE": "table",
+        "INVOICE_TABLE": "table",
         **({"AWS_LAMBDA_LOG_LEVEL": level} if level else {}),
     }
     run = subprocess.run(

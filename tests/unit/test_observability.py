@@ -15,7 +15,15 @@ import pytest
 from invoicing import observability
 from invoicing.contract.errors import ERROR_TABLE, InternalError, InvalidRequest, InvoicingError
 from invoicing.contract.requests import InvoiceRequest
-from invoicing.observability import AMOUNT_ASKED, ERROR_RAISED, NAMESPACE, log_created, metrics, order_in_log
+from invoicing.observability import (
+    AMOUNT_ASKED,
+    AMOUNT_PAID,
+    ERROR_RAISED,
+    NAMESPACE,
+    log_created,
+    metrics,
+    order_in_log,
+)
 from tests.support import ROOT
 from tests.support.events import http_event, lambda_context
 from tests.support.metric_math import evaluate
@@ -91,6 +99,7 @@ def function(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     monkeypatch.setenv("CRYPTOCLOUD_SECRET_ARN", "arn")
     monkeypatch.setenv("IDEMPOTENCY_TABLE", "table")
+    monkeypatch.setenv("INVOICE_TABLE", "table")
     return importlib.import_module("create_invoice")
 
 
@@ -119,7 +128,8 @@ def counted() -> set[Metric]:
     """All metrics that the function can count, by the names in its code."""
     names = {value for name, value in vars(observability).items() if name.isupper() and isinstance(value, str)}
     currencies = get_args(InvoiceRequest.model_fields["currency"].annotation)
-    names = names - {NAMESPACE, AMOUNT_ASKED, ERROR_RAISED} | {AMOUNT_ASKED + currency for currency in currencies}
+    amounts = {AMOUNT_ASKED, AMOUNT_PAID}
+    names = names - {NAMESPACE, *amounts, ERROR_RAISED} | {each + code for each in amounts for code in currencies}
     return {
         *((name, SERVICE) for name in names),
         *((error.__name__, SERVICE) for error in ERROR_TABLE),
@@ -140,7 +150,7 @@ def test_every_metric_that_is_watched_is_counted_and_every_one_counted_is_watche
 def test_each_error_is_counted_for_the_stack_and_the_servers_own_for_the_version_too(
     function, capsys, monkeypatch
 ) -> None:
-    for error in ERROR_TABLE:
+    for error in function.ERRORS:
         found = counted_by(function, capsys, error(), monkeypatch)
         assert found[error.__name__, SERVICE] == [1.0, 1.0]
         assert found.get((error.__name__, BY_VERSION)) == ([1.0, 1.0] if error.http_status >= 500 else None)
@@ -264,24 +274,33 @@ def test_the_alarms_that_the_owner_gets_are_these() -> None:
         "OutcomeUnknown": ("OutcomeUnknown", 3, 900, 1),
         "FailureShare": (None, 10, None, 1),
         "SlowReplies": ("Latency", 10_000, 300, 3),
-        "FunctionThrottled": ("Throttles", 3, 300, 1),
+        "FunctionThrottled": (None, 3, None, 3),
         "ApiThrottled": ("ApiThrottled", 50, 300, 1),
         "DeadLetters": ("ApproximateNumberOfMessagesVisible", 1, 300, 1),
+        "InvoiceNotRecorded": ("InvoiceNotRecorded", 1, 300, 1),
+        "PostbacksRefused": (None, 1, None, 3),
+        "EventsNotPublished": ("EventNotPublished", 1, 900, 2),
+        "WatchLate": ("OldestDue", 3600, 1800, 1),
+        "WatchFails": ("Errors", 3, 1800, 1),
+        "UndeliveredMails": ("ApproximateNumberOfMessagesVisible", 1, 300, 1),
     }
-    assert sum(len(list(metrics_of(alarm))) for alarm in alarms(OBSERVED).values()) == 11  # ten are free
+    assert sum(len(list(metrics_of(alarm))) for alarm in alarms(OBSERVED).values()) == 21  # ten are free
 
 
 @pytest.mark.parametrize("resources", [OBSERVED, STACK], ids=["observed", "roll-out"])
 def test_silence_is_no_alarm_and_no_alarm_is_on_what_callers_do_wrong(resources) -> None:
     of_callers = {error.__name__ for error in ERROR_TABLE if error.http_status < 500} | {"4xx"}
     for name, alarm in alarms(resources).items():
-        assert alarm["TreatMissingData"] == "notBreaching", name
+        # Each run of the watch counts how late it is: silence means that it does not run.
+        assert alarm["TreatMissingData"] == ("breaching" if name == "WatchLate" else "notBreaching"), name
         assert alarm["ComparisonOperator"] == "GreaterThanOrEqualToThreshold", name
         assert alarm["AlarmDescription"], name
         if any("FILL" in query.get("Expression", "") for query in alarm.get("Metrics", ())):
             # The last period is often without data yet: filled, and the only one, it would always be well.
             assert alarm["DatapointsToAlarm"] < alarm["EvaluationPeriods"], name
-        assert not of_callers & {metric["MetricName"] for metric in metrics_of(alarm)}, name
+        watched_errors = of_callers & {metric["MetricName"] for metric in metrics_of(alarm)}
+        # What CryptoCloud sends is refused when the owner's secret key is wrong.
+        assert watched_errors == ({"PostbackRefused"} if name == "PostbacksRefused" else set()), name
 
 
 @pytest.mark.parametrize(
@@ -340,7 +359,8 @@ def test_the_owner_hears_of_every_alarm_and_once_of_a_provider_that_is_down() ->
     for alarm in (composite, *(alarm for name, alarm in alarms(OBSERVED).items() if name not in silent)):
         assert alarm["AlarmActions"] == alarm["OKActions"] == [{"Ref": "Alarms"}]
     shown = OBSERVED["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
-    assert set(re.findall(r"\$\{(\w+)\.Arn\}", shown)) == {*alarms(OBSERVED), "InvoicesFail"}
+    # A widget cannot name an alarm that is only there with PaidEmail.
+    assert set(re.findall(r"\$\{(\w+)\.Arn\}", shown)) == {*alarms(OBSERVED), "InvoicesFail"} - {"UndeliveredMails"}
 
 
 def test_only_alarms_of_this_stack_may_publish_and_the_name_of_each_says_whose_it_is() -> None:

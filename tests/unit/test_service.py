@@ -1,5 +1,6 @@
 """The flow: bounds, shop, credentials, deadline, and a rotated key that costs no invoice."""
 
+import json
 import time
 from decimal import Decimal
 from typing import Any
@@ -21,8 +22,9 @@ from invoicing.contract.requests import InvoiceRequest
 from invoicing.contract.settings import CreateInvoiceSettings
 from invoicing.create import RESERVE_S, InvoiceService
 from invoicing.credentials import Credentials
+from invoicing.invoices import shard_of
 from invoicing.keys import Delivery, IdempotencyKey
-from invoicing.observability import TEST_INVOICE_CREATED, logger, metrics
+from invoicing.observability import INVOICE_NOT_RECORDED, TEST_INVOICE_CREATED, logger, metrics
 from invoicing.patience import IMPATIENT_AFTER
 from invoicing.provider.outcomes import Api, Call
 from invoicing.provider.v1 import V1
@@ -34,6 +36,7 @@ NEW = Credentials.model_validate({"api_key": "new", "shop_id": "shop-1"})
 SETTINGS = CreateInvoiceSettings(
     cryptocloud_secret_arn="arn",
     idempotency_table="table",
+    invoice_table="invoices",
     min_amount=Decimal(1),
     max_amount=Decimal(500),
     provider_timeout=20,
@@ -51,6 +54,19 @@ class FakeStore:
     def read_again(self) -> Credentials:
         self.read_again_calls += 1
         return self.after_reading_again
+
+
+class FakeInvoices:
+    """The table of invoices, which remembers what it was given, or fails."""
+
+    def __init__(self, failure: Exception | None = None) -> None:
+        self.failure = failure
+        self.items: list[dict[str, Any]] = []
+
+    def record(self, item: dict[str, Any]) -> None:
+        self.items.append(item)
+        if self.failure:
+            raise self.failure
 
 
 class FakeProvider:
@@ -79,10 +95,11 @@ def create(
     *,
     lambda_s: float = 28.0,
     api: Api = V1,
+    invoices: "FakeInvoices | None" = None,
     **fields: Any,
 ) -> Invoice:
     request = InvoiceRequest.model_validate({"amount": 100, **fields})
-    service = InvoiceService(SETTINGS, store, None, provider, api)  # type: ignore[arg-type]
+    service = InvoiceService(SETTINGS, store, None, invoices or FakeInvoices(), provider, api)  # type: ignore[arg-type]
     delivery = service.create(request, None, lambda_deadline_s=time.monotonic() + lambda_s)
     assert not delivery.replayed
     return delivery.invoice
@@ -141,7 +158,7 @@ def test_the_line_of_a_created_invoice_leads_to_its_order_and_to_the_record_of_i
 
     asked: list[tuple[IdempotencyKey, str | None, float]] = []
     key = IdempotencyKey("http", "K-1")
-    service = InvoiceService(SETTINGS, FakeStore(), Records(), FakeProvider(), V1)  # type: ignore[arg-type]
+    service = InvoiceService(SETTINGS, FakeStore(), Records(), FakeInvoices(), FakeProvider(), V1)  # type: ignore[arg-type]
     request = InvoiceRequest.model_validate({"amount": 100, "order_id": "A-1001"})
     logger.clear_state()
     assert service.create(request, key, lambda_deadline_s=time.monotonic() + 28).invoice == INVOICE
@@ -157,7 +174,7 @@ def test_the_secret_is_read_ahead_of_the_first_request() -> None:
             raise ServiceNotConfigured
 
     with pytest.raises(ServiceNotConfigured):
-        InvoiceService(SETTINGS, Unfilled(), None, FakeProvider(), V1).read_secret()  # type: ignore[arg-type]
+        InvoiceService(SETTINGS, Unfilled(), None, None, FakeProvider(), V1).read_secret()  # type: ignore[arg-type]
 
 
 def test_only_a_call_that_has_the_short_time_is_counted_as_impatient(counted) -> None:
@@ -165,7 +182,7 @@ def test_only_a_call_that_has_the_short_time_is_counted_as_impatient(counted) ->
         held_s, answered = 20.0, False
 
     provider = Hanging(failure=OutcomeUnknown())
-    service = InvoiceService(SETTINGS, FakeStore(), None, provider, V1)  # type: ignore[arg-type]
+    service = InvoiceService(SETTINGS, FakeStore(), None, FakeInvoices(), provider, V1)  # type: ignore[arg-type]
     request = InvoiceRequest.model_validate({"amount": 100})
     for _ in range(IMPATIENT_AFTER + 1):
         with pytest.raises(OutcomeUnknown):
@@ -209,6 +226,8 @@ def test_both_calls_share_the_providers_time_and_reading_the_secret_does_not_spe
         def monotonic(self) -> float:
             return self.now_s
 
+        time = monotonic
+
     class SlowProvider(FakeProvider):
         def perform(self, call: Call[Invoice], credentials: Credentials, *, deadline_s: float) -> Invoice:
             allowed_s.append(deadline_s - clock.now_s)
@@ -241,7 +260,7 @@ def test_an_unknown_outcome_is_never_tried_again() -> None:
     assert provider.keys == ["old"]
 
 
-@pytest.mark.parametrize(("lambda_s", "allowed_s"), [(28.0, 20.0), (10.0, 6.0), (5.5, 1.5)])
+@pytest.mark.parametrize(("lambda_s", "allowed_s"), [(28.0, 20.0), (10.0, 3.0), (8.5, 1.5)])
 def test_the_provider_has_its_timeout_or_what_lambda_leaves_less_a_reserve(lambda_s: float, allowed_s: float) -> None:
     provider = FakeProvider()
     before_s = time.monotonic()
@@ -271,3 +290,63 @@ def test_links_of_both_hosts_of_the_provider_are_delivered() -> None:
     for link in ("https://pay.cryptocloud.plus/DZLF4212", "https://pay.trybit.com/DZLF4212"):
         invoice = Invoice(pay_url=link, invoice_id="DZLF4212")
         assert create(FakeStore(), FakeProvider(invoice=invoice)) == invoice
+
+
+def test_a_created_invoice_is_recorded_as_it_was_asked_for(monkeypatch) -> None:
+    monkeypatch.setattr("time.time", lambda: 1_800_000_000.9)
+    invoices = FakeInvoices()
+    create(
+        FakeStore(),
+        FakeProvider(),
+        invoices=invoices,
+        amount="19.990",
+        currency="EUR",
+        order_id="A-1001",
+        email="b@x.io",
+    )
+    [item] = invoices.items
+    assert item == {
+        "invoice_id": {"S": INVOICE.invoice_id},
+        "order_id": {"S": "A-1001"},
+        "amount": {"S": "19.99"},
+        "currency": {"S": "EUR"},
+        "api": {"S": "v1"},
+        "status": {"S": "created"},
+        "created_at": {"N": "1800000000"},
+        "expiration": {"N": str(1_800_000_000 + 90 * 24 * 60 * 60)},
+        "queue": {"S": shard_of(INVOICE.invoice_id)},
+        "due": {"N": str(1_800_000_000 + 10 * 60)},
+    }
+
+
+@pytest.mark.parametrize(
+    ("failure", "reason"),
+    [
+        (ProviderUnavailable("table of invoices not reached: ConnectTimeoutError"), "table of invoices not reached"),
+        (ServiceNotConfigured("the table of invoices answered AccessDeniedException"), "AccessDeniedException"),
+        (KeyError("a bug"), "KeyError"),
+    ],
+)
+def test_an_invoice_that_cannot_be_recorded_is_delivered_and_its_record_is_in_the_log(log, failure, reason) -> None:
+    metrics.clear_metrics()
+    invoices = FakeInvoices(failure)
+    assert create(FakeStore(), FakeProvider(), invoices=invoices, order_id="A-1001") == INVOICE
+    [line] = [line for line in log() if line["message"] == "invoice not recorded"]
+    assert line["level"] == "ERROR"
+    assert reason in line["reason"]
+    assert json.loads(line["record"]) == invoices.items[0]
+    assert metrics.metric_set[INVOICE_NOT_RECORDED]["Value"] == [1.0]
+
+
+def test_the_record_in_the_log_leaves_out_an_order_that_may_be_an_email_address(log) -> None:
+    create(FakeStore(), FakeProvider(), invoices=FakeInvoices(KeyError()), order_id="buyer@shop.example")
+    [line] = [line for line in log() if line["message"] == "invoice not recorded"]
+    assert "order_id" not in json.loads(line["record"])
+    assert "buyer" not in json.dumps(line)
+
+
+def test_an_invoice_that_was_not_created_is_not_recorded() -> None:
+    invoices = FakeInvoices()
+    with pytest.raises(OutcomeUnknown):
+        create(FakeStore(), FakeProvider(failure=OutcomeUnknown("lost")), invoices=invoices)
+    assert invoices.items == []

@@ -16,6 +16,7 @@ ENVIRONMENT = {
     "ALLOWED_ORIGINS": "https://shop.example,https://www.shop.example",
     "CRYPTOCLOUD_SECRET_ARN": "arn:aws:secretsmanager:eu-west-1:123456789012:secret:x",
     "IDEMPOTENCY_TABLE": "table",
+    "INVOICE_TABLE": "invoices",
     "MAX_AMOUNT": "500",
     "MIN_AMOUNT": "0.50",
     "PROVIDER_TIMEOUT": "15",
@@ -93,6 +94,9 @@ def test_only_listed_origins_may_call(load) -> None:
     [
         ("CRYPTOCLOUD_SECRET_ARN", None),
         ("IDEMPOTENCY_TABLE", None),
+        ("INVOICE_TABLE", None),
+        ("INVOICE_RETENTION", "1"),
+        ("INVOICE_RETENTION", "3654"),
         ("CRYPTOCLOUD_API_URL", "http://api.cryptocloud.plus"),
         ("CRYPTOCLOUD_API_URL", "https://api.cryptocloud.plus/v1"),
         ("CRYPTOCLOUD_API_URL", "https://user@api.cryptocloud.plus"),

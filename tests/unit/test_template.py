@@ -69,14 +69,28 @@ WITH_KEY = [
 ]
 TRACES = [("xray:PutTelemetryRecords", "*"), ("xray:PutTraceSegments", "*")]
 ALL_FUNCTIONS = [arn for name in FUNCTIONS for arn in (attribute(name), {"Fn::Sub": f"${{{name}.Arn}}:*"})]
+FOLLOW_PAYMENTS = [
+    ("secretsmanager:GetSecretValue", {"Ref": "ProviderSecret"}),
+    *((f"dynamodb:{action}Item", attribute("InvoiceTable")) for action in ("Get", "Update")),
+    (
+        "events:PutEvents",
+        {"Fn::Sub": "arn:${AWS::Partition}:events:${AWS::Region}:${AWS::AccountId}:event-bus/${EventBus}"},
+    ),
+    *WITH_KEY,
+]
 # What a role may do on top of writing its function's logs and traces. A function that only computes needs no entry.
 PERMISSIONS: dict[str, list[tuple[str, Any]]] = {
     "CreateInvoiceRole": [
         ("secretsmanager:GetSecretValue", {"Ref": "ProviderSecret"}),
         *((f"dynamodb:{action}Item", attribute("IdempotencyTable")) for action in ("Put", "Update")),
+        ("dynamodb:PutItem", attribute("InvoiceTable")),
         ("sqs:SendMessage", attribute("FailedEvents")),
         *WITH_KEY,
     ],
+    "InvoiceInfoRole": FOLLOW_PAYMENTS,
+    "PostbackRole": FOLLOW_PAYMENTS,
+    "WatchRole": [*FOLLOW_PAYMENTS, ("dynamodb:Query", {"Fn::Sub": "${InvoiceTable.Arn}/index/due"})],
+    "WatchScheduleRole": [("lambda:InvokeFunction", {"Ref": "WatchFunctionAliaslive"})],
     # With CanaryRollout only.
     "RolloutRole": [
         *((f"lambda:{name}", ALL_FUNCTIONS) for name in ("GetAlias", "GetProvisionedConcurrencyConfig", "UpdateAlias")),
@@ -86,6 +100,10 @@ PERMISSIONS: dict[str, list[tuple[str, Any]]] = {
         ),
     ],
 }  # fmt: skip
+
+
+# Roles that are not a function's.
+OTHERS_ROLES = {"RolloutRole": "codedeploy.amazonaws.com", "WatchScheduleRole": "scheduler.amazonaws.com"}
 
 
 def permissions(role: dict[str, Any]) -> list[tuple[str, Any]]:
@@ -110,7 +128,7 @@ def test_each_role_may_do_exactly_this_and_nothing_else(setting, request) -> Non
         role_of(name): [(f"logs:{action}", attribute(logs_of(name))) for action in ("CreateLogStream", "PutLogEvents")]
         for name in FUNCTIONS
     }
-    assert roles.keys() == {*logs, "RolloutRole"}
+    assert roles.keys() == {*logs, *OTHERS_ROLES}
     for name, role in roles.items():
         expected = [*PERMISSIONS.get(name, []), *([*logs[name], *TRACES] if name in logs else [])]
         assert in_order(permissions(role)) == in_order(expected), f"{name}: give it less, or add it to PERMISSIONS"
@@ -122,14 +140,21 @@ def test_each_role_may_do_exactly_this_and_nothing_else(setting, request) -> Non
 
 def test_each_role_is_for_one_service_and_each_function_has_one_of_its_own(template) -> None:
     roles = of_type(template, "AWS::IAM::Role")
-    services = {"RolloutRole": "codedeploy.amazonaws.com"}
+    services = dict(OTHERS_ROLES)
     for name in FUNCTIONS:
         assert role_of(name) not in services, f"{name} shares {role_of(name)} with another function"
         services[role_of(name)] = "lambda.amazonaws.com"
     for role, service in services.items():
-        assert roles[role]["AssumeRolePolicyDocument"]["Statement"] == [
-            {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
-        ], f"{role} must be for {service} alone"
+        [statement] = roles[role]["AssumeRolePolicyDocument"]["Statement"]
+        # Otherwise a schedule of any account could use it:
+        # https://docs.aws.amazon.com/scheduler/latest/UserGuide/cross-service-confused-deputy-prevention.html
+        of_this_account = {"Condition": {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}}
+        assert statement == {
+            "Effect": "Allow",
+            "Principal": {"Service": service},
+            "Action": "sts:AssumeRole",
+            **(of_this_account if service.startswith("scheduler") else {}),
+        }, f"{role} must be for {service} alone"
 
 
 def test_no_action_of_a_role_is_a_wildcard_and_only_tracing_has_no_resource(template) -> None:
@@ -216,8 +241,12 @@ def test_the_owner_hears_when_a_function_is_throttled_and_when_one_without_a_rou
         watching = [
             alarm
             for alarm in alarms
-            if (alarm.get("Namespace"), alarm.get("MetricName")) == ("AWS/Lambda", metric)
-            and any({"Name": "FunctionName", "Value": name} in alarm["Dimensions"] for name in names)
+            for each in (
+                alarm,
+                *(query["MetricStat"]["Metric"] for query in alarm.get("Metrics", ()) if "MetricStat" in query),
+            )
+            if (each.get("Namespace"), each.get("MetricName")) == ("AWS/Lambda", metric)
+            and any({"Name": "FunctionName", "Value": name} in each["Dimensions"] for name in names)
         ]
         assert watching, f"infra/observability.yaml needs an alarm on the {metric} of {function}"
 
@@ -275,12 +304,17 @@ def test_the_key_is_for_everything_that_is_kept_and_stays_with_it(template) -> N
     key = template["Resources"]["EncryptionKey"]
     assert (key["DeletionPolicy"], key["UpdateReplacePolicy"]) == KEPT
     assert key["Properties"]["EnableKeyRotation"]
-    owner, logs, alarms = key["Properties"]["KeyPolicy"]["Statement"]
+    owner, logs, alarms, rules = key["Properties"]["KeyPolicy"]["Statement"]
     assert owner["Principal"] == {"AWS": {"Fn::Sub": "arn:${AWS::Partition}:iam::${AWS::AccountId}:root"}}
     assert logs["Principal"] == {"Service": {"Fn::Sub": "logs.${AWS::Region}.${AWS::URLSuffix}"}}
     assert alarms["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
-    assert alarms["Action"] == ["kms:Decrypt", "kms:GenerateDataKey*"]
-    for service, resource in ((logs, "log-group:${AWS::StackName}-*"), (alarms, "alarm:${AWS::StackName}-*")):
+    assert rules["Principal"] == {"Service": "events.amazonaws.com"}
+    assert alarms["Action"] == rules["Action"] == ["kms:Decrypt", "kms:GenerateDataKey*"]
+    for service, resource in (
+        (logs, "log-group:${AWS::StackName}-*"),
+        (alarms, "alarm:${AWS::StackName}-*"),
+        (rules, "rule/*${AWS::StackName}-*"),
+    ):
         [source] = service["Condition"]["ArnLike"].values()
         assert source["Fn::Sub"].endswith(f":${{AWS::Region}}:${{AWS::AccountId}}:{resource}")
 

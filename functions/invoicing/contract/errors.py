@@ -96,6 +96,15 @@ class InvoiceRejected(InvoicingError):
     when = "CryptoCloud answered 400: the invoice was not created"
 
 
+class PostbackRefused(InvoicingError):
+    code = "postback_refused"
+    http_only = True
+    http_status = 401
+    title = "The postback is not CryptoCloud's"
+    detail = "The token of the postback is missing, has expired, or was not signed with the secret key of the project."
+    when = "a postback without a valid token"
+
+
 class OriginNotAllowed(InvoicingError):
     code = "origin_not_allowed"
     http_only = True
@@ -103,6 +112,14 @@ class OriginNotAllowed(InvoicingError):
     title = "This site may not create invoices"
     detail = "The Origin header is not among the allowed origins of this service."
     when = "the `Origin` header is not in `AllowedOrigins`"
+
+
+class InvoiceNotFound(InvoicingError):
+    code = "invoice_not_found"
+    http_status = 404
+    title = "There is no such invoice"
+    detail = "This service did not create an invoice of this id."
+    when = "the status was asked of an invoice that this stack did not create"
 
 
 class InvoiceInProgress(InvoicingError):
@@ -204,7 +221,9 @@ class OutcomeUnknown(InvoicingError):
 ERROR_TABLE: tuple[type[InvoicingError], ...] = (
     InvalidRequest,
     InvoiceRejected,
+    PostbackRefused,
     OriginNotAllowed,
+    InvoiceNotFound,
     InvoiceInProgress,
     PayloadTooLarge,
     UnsupportedMediaType,

@@ -1,10 +1,13 @@
 """The invoice that callers get."""
 
+import re
 from decimal import Decimal
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeGuard
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
+_INVOICE_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_PREFIX = "INV-"
 ReplyAmount = Annotated[Decimal | str, WithJsonSchema({"type": ["number", "string"]})]
 
 
@@ -33,3 +36,13 @@ class Invoice(BaseModel):
     def payload(self) -> dict[str, str | Decimal]:
         """Returns the reply's fields, those that are absent left out."""
         return self.model_dump(exclude_none=True)
+
+
+def bare_id(uuid: str) -> str:
+    """Returns an invoice's id as we keep it. The provider writes some with ``INV-`` before it, and accepts both."""
+    return uuid.removeprefix(_PREFIX)
+
+
+def is_invoice_id(value: object) -> TypeGuard[str]:
+    """Tells whether this can be an invoice's id, without ``INV-``."""
+    return isinstance(value, str) and _INVOICE_ID.fullmatch(value) is not None

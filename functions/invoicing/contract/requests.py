@@ -20,6 +20,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from invoicing.contract.idempotency_key import RULE, is_idempotency_key
+from invoicing.contract.invoice import bare_id, is_invoice_id
 
 _DECIMAL_STRING = re.compile(r"[0-9]+(\.[0-9]+)?")
 # All but tab and line breaks, whichever a system writes: LF, CR, VT, FF and NEL.
@@ -216,3 +217,19 @@ class DirectInvoiceRequest(InvoiceRequest):
     """The event of a direct invocation: the request, and optionally the key that HTTP callers send as a header."""
 
     idempotency_key: Annotated[str, Field(max_length=255), AfterValidator(_idempotency_key)] | None = None
+
+
+def _invoice_id(value: str) -> str:
+    if not is_invoice_id(bare_id(value)):
+        raise _rule("must be the id of an invoice, with or without INV-")
+    return bare_id(value)
+
+
+class InvoiceInfoRequest(BaseModel):
+    """What asks for the status of an invoice: the query of ``GET /v1/invoice/info``, or the event of a Lambda."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    uuid: Annotated[str, AfterValidator(_invoice_id)] = Field(
+        description="The `invoice_id` of the reply that created the invoice, with or without `INV-` before it."
+    )

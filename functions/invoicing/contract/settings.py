@@ -66,6 +66,18 @@ class ProviderSettings(BaseModel):
     cryptocloud_secret_arn: str
 
 
+class PaymentSettings(ProviderSettings):
+    """What those functions need that follow a payment: ``receive_postback`` and ``watch_invoices``."""
+
+    invoice_table: str
+    event_bus: str = "default"
+    powertools_service_name: str = "cryptocloud-invoices"
+
+
+class InvoiceInfoSettings(BorderSettings, PaymentSettings):
+    """What ``invoice_info`` needs."""
+
+
 class CreateInvoiceSettings(BorderSettings, ProviderSettings):
     """What ``create_invoice`` needs.
 
@@ -78,6 +90,9 @@ class CreateInvoiceSettings(BorderSettings, ProviderSettings):
         {origin_of("https://pay.cryptocloud.plus"), origin_of("https://pay.trybit.com")}
     )
     idempotency_table: str
+    invoice_table: str
+    # Days after which the table of invoices forgets an invoice.
+    invoice_retention: Annotated[int, Field(ge=2, le=3653)] = 90
     min_amount: _AmountBound = Decimal("0.01")
     max_amount: _AmountBound = Decimal(100_000)
     # API Gateway gives up after 30 s: https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html

@@ -7,7 +7,7 @@ done for sure may be tried again: creating an invoice is not idempotent at the p
 import codecs
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal, TypeGuard
@@ -24,10 +24,10 @@ from invoicing.contract.exact_json import NotAJsonObject, parse_json_object
 from invoicing.contract.invoice import Invoice
 from invoicing.contract.origins import origin_of
 from invoicing.contract.requests import InvoiceRequest
+from invoicing.contract.statuses import Status
 from invoicing.observability import PROVIDER_MOVED, metrics
 
 MAX_REPLY_BYTES = 64 * 1024
-_INVOICE_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _CURRENCY = re.compile(r"[\x21-\x7e]{1,32}")
 _MAX_AMOUNT_DIGITS = 24
 _AMOUNT = re.compile(rf"[0-9]{{1,{_MAX_AMOUNT_DIGITS}}}(\.[0-9]{{1,{_MAX_AMOUNT_DIGITS}}})?")
@@ -75,6 +75,11 @@ class Call[Result]:
     max_reply_bytes: int = MAX_REPLY_BYTES
 
 
+# What the provider says of invoices, by id without ``INV-``. One that it does not know is left out; one whose status it
+# does not document is ``None``, because that is a failure and no answer.
+type Statuses = Mapping[str, Status | None]
+
+
 @dataclass(frozen=True, slots=True)
 class Api:
     """One version of the provider's API, a dialect.
@@ -83,11 +88,15 @@ class Api:
         name: What owners call it: ``v1``.
         currencies: What an invoice may be asked for in, by code.
         create: Returns the call that creates an invoice, for a validated request and the shop's id.
+        info: Returns the call that asks for the statuses of invoices, for their ids without ``INV-``.
+        ids_in_a_call: How many ids ``info`` takes at the most.
     """
 
     name: str
     currencies: tuple[str, ...]
     create: Callable[[InvoiceRequest, str], Call[Invoice]]
+    info: Callable[[Sequence[str]], Call[Statuses]]
+    ids_in_a_call: int
 
 
 def error_of(reply: Reply) -> InvoicingError:
@@ -146,11 +155,6 @@ def _media_types(header: str) -> set[str]:
     # The header is for one value, and proxies add another, which arrives behind a comma: RFC 9110, 8.3.
     values = _QUOTED.sub("", header).split(",")
     return {value.partition(";")[0].strip().lower() for value in values} - {""}
-
-
-def is_invoice_id(value: object) -> TypeGuard[str]:
-    """Tells whether this can be an invoice's id."""
-    return isinstance(value, str) and _INVOICE_ID.fullmatch(value) is not None
 
 
 def is_link(value: object) -> TypeGuard[str]:

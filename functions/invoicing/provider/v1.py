@@ -1,17 +1,20 @@
-"""Version 1 of CryptoCloud's API: ``POST /v1/invoice/create``, as the provider's page has it."""
+"""Version 1 of CryptoCloud's API: ``POST /v1/invoice/create`` and ``GET /v1/invoice/info``, as its pages have them."""
+
+from collections.abc import Sequence
 
 from invoicing.contract.errors import InvoiceRejected, OutcomeUnknown
 from invoicing.contract.exact_json import encode_json_object
-from invoicing.contract.invoice import Invoice
+from invoicing.contract.invoice import Invoice, is_invoice_id
 from invoicing.contract.requests import InvoiceRequest
+from invoicing.contract.statuses import status_or_none
 from invoicing.provider.outcomes import (
     Api,
     Call,
     Reply,
+    Statuses,
     amount_or_none,
     code_or_none,
     error_of,
-    is_invoice_id,
     is_link,
     object_in,
 )
@@ -67,4 +70,26 @@ def _create(request: InvoiceRequest, shop_id: str) -> Call[Invoice]:
     return Call("POST", "/v1/invoice/create", encode_request(request, shop_id), judge)
 
 
-V1 = Api(name="v1", currencies=("USD", "RUB", "EUR", "GBP", "UAH"), create=_create)
+def _info(invoice_ids: Sequence[str]) -> Call[Statuses]:
+    [invoice_id] = invoice_ids
+
+    def judge_status(reply: Reply) -> Statuses:
+        if reply.status == 400:  # there is no such invoice
+            return {}
+        if reply.status != 200:
+            raise error_of(reply)
+        payload = object_in(reply)
+        if "status_invoice" not in payload:
+            raise OutcomeUnknown("provider answered 200 without a status")
+        return {invoice_id: status_or_none(payload["status_invoice"])}
+
+    return Call("GET", f"/v1/invoice/info?uuid=INV-{invoice_id}", b"", judge_status)
+
+
+V1 = Api(
+    name="v1",
+    currencies=("USD", "RUB", "EUR", "GBP", "UAH"),
+    create=_create,
+    info=_info,
+    ids_in_a_call=1,
+)

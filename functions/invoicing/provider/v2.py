@@ -9,22 +9,25 @@ from typing import Any, get_args
 
 from invoicing.contract.errors import InvoiceRejected, OutcomeUnknown, ProviderCredentialsRejected
 from invoicing.contract.exact_json import encode_json_object
-from invoicing.contract.invoice import Invoice
+from invoicing.contract.invoice import Invoice, bare_id, is_invoice_id
 from invoicing.contract.requests import Currency, InvoiceRequest
+from invoicing.contract.statuses import Status, status_or_none
 from invoicing.provider.outcomes import (
     Api,
     Call,
     Reply,
+    Statuses,
     amount_or_none,
     code_or_none,
     error_of,
-    is_invoice_id,
     is_link,
     object_in,
 )
 
 # This version has no place for a description.
 _FIELDS = set(InvoiceRequest.model_fields) - {"description"}
+# https://docs.cryptocloud.plus/en/api-reference-v2/invoice-information
+MAX_IDS_IN_A_CALL = 100
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
@@ -47,7 +50,7 @@ def v2(*, lifetime_minutes: int | None = None, coins: Sequence[str] | None = Non
         # A refused key is recognized by the body alone.
         return Call("POST", "/v2/invoice/create", body, judge, reads=frozenset({200, 400, 403}))
 
-    return Api(name="v2", currencies=get_args(Currency), create=create)
+    return Api(name="v2", currencies=get_args(Currency), create=create, info=_info, ids_in_a_call=MAX_IDS_IN_A_CALL)
 
 
 def encode_request(request: InvoiceRequest, shop_id: str, add_fields: dict[str, Any]) -> bytes:
@@ -93,6 +96,27 @@ def judge(reply: Reply) -> Invoice:
     raise error_of(reply)
 
 
+def _info(invoice_ids: Sequence[str]) -> Call[Statuses]:
+    body = encode_json_object({"uuids": [f"INV-{invoice_id}" for invoice_id in invoice_ids]}).encode()
+    return Call("POST", "/v2/invoice/merchant/info", body, _judge_statuses, reads=frozenset({200, 400, 403}))
+
+
+def _judge_statuses(reply: Reply) -> Statuses:
+    if (reply.status == 400 and _names_the_key(reply)) or (reply.status == 403 and _has_detail(reply)):
+        raise ProviderCredentialsRejected(f"provider answered {reply.status} and named the key")
+    if reply.status != 200:
+        raise error_of(reply)
+    result = object_in(reply).get("result")
+    if not isinstance(result, list) or not all(isinstance(invoice, dict) for invoice in result):
+        raise OutcomeUnknown("provider answered 200 without a list of invoices")
+    statuses: dict[str, Status | None] = {}
+    for invoice in result:
+        uuid = invoice.get("uuid")
+        if isinstance(uuid, str):
+            statuses[bare_id(uuid)] = status_or_none(invoice.get("status"))
+    return statuses
+
+
 def _names_the_key(reply: Reply) -> bool:
     result = _json_of(reply).get("result")
     return isinstance(result, dict) and "authorization" in result
@@ -117,7 +141,7 @@ def _invoice_in(reply: Reply) -> Invoice:
     if not isinstance(result, dict):
         raise OutcomeUnknown("provider answered 200 without a result")
     uuid, link, currency = result.get("uuid"), result.get("link"), result.get("currency")
-    invoice_id = uuid.removeprefix("INV-") if isinstance(uuid, str) else None
+    invoice_id = bare_id(uuid) if isinstance(uuid, str) else None
     if not is_invoice_id(invoice_id):
         raise OutcomeUnknown("provider answered 200 without an invoice id")
     # The provider's page prints it with and without the scheme.

@@ -1,0 +1,52 @@
+"""Lambda entry point of InvoiceInfoFunction: the status of an invoice, for a page or another Lambda."""
+
+from invoicing import startup
+
+# isort: split
+# The line above comes first: it turns the garbage collector off while everything else is imported.
+import functools
+import json
+from typing import Any
+
+from invoicing import border
+from invoicing.contract import errors
+from invoicing.contract.field_errors import validated
+from invoicing.contract.requests import InvoiceInfoRequest
+from invoicing.contract.settings import InvoiceInfoSettings, load
+from invoicing.payments import Payments
+
+ERRORS = (
+    errors.InvalidRequest,
+    errors.OriginNotAllowed,
+    errors.InvoiceNotFound,
+    errors.InternalError,
+    errors.ServiceNotConfigured,
+    errors.ProviderUnavailable,
+)
+
+
+def _over_http(request: border.HttpRequest, _: border.Invocation) -> border.HttpAnswer:
+    request.require_origin(load(InvoiceInfoSettings))
+    return border.HttpAnswer(json.dumps(_info(request.query)))
+
+
+def _directly(event: Any, _: border.Invocation) -> dict[str, Any]:
+    return _info(event)
+
+
+def _info(fields: Any) -> dict[str, Any]:
+    invoice_id = validated(InvoiceInfoRequest, fields).uuid
+    status = _payments().status_of(invoice_id)
+    if status is None:
+        raise errors.InvoiceNotFound
+    # As the provider's own page has it.
+    return {"status": "success", "status_invoice": status}
+
+
+@functools.cache
+def _payments() -> Payments:
+    return Payments.from_settings(load(InvoiceInfoSettings))
+
+
+lambda_handler = border.handler(errors=ERRORS, failure="no status", http=_over_http, direct=_directly)
+startup.finish(prepare=lambda: _payments().read_secret())
