@@ -242,7 +242,7 @@ async function follow(element, { endpoint, invoice_id, name }, signal, show) {
 // What is no number, the service refuses.
 const itemsOf = (text, quantity) =>
   text.split(/\s+/).map((item) => {
-    const [, id, count = quantity] = /^(.+?)(?::(\d+))?$/.exec(item);
+    const [id, count = quantity] = item.split(":");
     return { id, quantity: +count || count };
   });
 

@@ -1,10 +1,9 @@
 """A static site of a test's own making: its pages, the button, and folders that a framework has built."""
 
-import json
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 from infra.local.loopback import LoopbackServer
 from tests.support import ROOT
@@ -33,10 +32,7 @@ class Site:
         self._pages: dict[str, bytes] = {}
         self._folders: dict[str, Path] = {}
         self.replies: list[tuple[int, str, dict[str, str]]] = []
-        self.keys: list[str] = []  # the idempotency keys that came
-        # By invoice id, for a button whose endpoint is this server instead of the stack's.
-        self.statuses: dict[str, str] = {}
-        self.asked: list[str] = []
+        self.posts = 0
         self.server = LoopbackServer(0, _Handler, self)
 
     def button(self, attributes: str = "", content: str = "Pay with crypto") -> str:
@@ -80,21 +76,8 @@ class _Handler(BaseHTTPRequestHandler):
         """Says nothing."""
 
     def do_GET(self) -> None:
-        url = urlsplit(self.path)
-        if url.path == "/v1/invoice/info":
-            self._status(parse_qs(url.query)["uuid"][0])
-            return
         content_type, content = self.server.owner.read(urlsplit(self.path).path) or ("text/plain", b"")
         self._send(200 if content else 404, content, {"Content-Type": content_type})
-
-    def _status(self, uuid: str) -> None:
-        site: Site = self.server.owner
-        site.asked.append(uuid)
-        status = site.statuses.get(uuid)
-        known = {"status": "success", "status_invoice": status}
-        unknown = {"code": "invoice_not_found", "status": 404, "retryable": False}
-        content = json.dumps(known if status else unknown).encode()
-        self._send(200 if status else 404, content, {"Content-Type": "application/json"})
 
     def do_OPTIONS(self) -> None:
         self._send(204, b"", {"Access-Control-Allow-Headers": "content-type, idempotency-key"})
@@ -102,7 +85,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
         site: Site = self.server.owner
-        site.keys.append(self.headers["Idempotency-Key"])
+        site.posts += 1
         status, text, headers = site.replies.pop(0)
         self._send(status, text.encode(), {"Access-Control-Expose-Headers": "retry-after", **headers})
 
