@@ -565,7 +565,7 @@ export class CryptoPayStatus extends Base {
     this.#run = new AbortController();
     try {
       const invoice = JSON.parse(localStorage.getItem(LAST));
-      if (invoice.end < Date.now()) return;
+      if (!(invoice.end > Date.now())) return;
       follow(this, invoice, this.#run.signal, (status) => set(this.#message, textOf(this, status)));
     } catch {}
   }
