@@ -17,7 +17,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from invoicing.contract.errors import FieldError, InvalidRequest, InvoicingError
 from invoicing.contract.invoice import Invoice
-from invoicing.contract.requests import InvoiceRequest
+from invoicing.contract.requests import InvoiceRequest, Item, ItemsRequest
 
 FILE = Path(__file__).parents[1] / "docs" / "openapi.yaml"
 _HEADING = "# Made by `make openapi` from functions/invoicing/contract: change those.\n"
@@ -37,6 +37,9 @@ among the `AllowedOrigins` of the deployment.
 """
 _ABOUT_CREATE = """\
 Sends the request to CryptoCloud with the deployment's API key and shop. Send the buyer to `pay_url` of the reply.
+
+What a deployment takes depends on its owner: without a price list an `InvoiceRequest`, which says what an invoice is
+over; with one (`PriceListUrl`) an `ItemsRequest`, which says what is bought. The list's prices count then.
 
 The body has at most 16 KiB. A field that it has twice, or that is not listed here, is refused by name; an
 optional field that is `null` or `""` counts as left out. An `Authorization` header is ignored.
@@ -71,6 +74,10 @@ _REQUEST_EXAMPLES = {
         "value": {"amount": 19.99, "currency": "USD", "order_id": "A-1001", "email": "buyer@example.com"},
     },
     "decimal_string": {"summary": "An amount as text", "value": {"amount": "0.10", "currency": "EUR"}},
+    "items": {
+        "summary": "With a price list: what is bought",
+        "value": {"items": [{"id": "mug"}, {"id": "tee-l", "quantity": 2}], "order_id": "A-1001"},
+    },
     "provider_sample": {
         "summary": "The sample of CryptoCloud's own page",
         "value": {"amount": 100.0, "currency": "USD", "description": "Pay"},
@@ -101,7 +108,7 @@ _DESCRIPTIONS = {
     429: "Too many requests to the deployment; API Gateway answers by itself. Nothing was created.",
     500: "The service failed or is not set up.",
     502: "CryptoCloud refused the service's API key. Nothing was created.",
-    503: "The service or CryptoCloud is unavailable. As a problem, it says that nothing was created.",
+    503: "The service, CryptoCloud or the price list is unavailable. As a problem, it says that nothing was created.",
     504: "CryptoCloud gave no usable answer: it may have created an invoice whose link never arrived.",
 }
 # What API Gateway answers by itself: when throttled, and when the function gives no answer, as a crash would be.
@@ -172,7 +179,10 @@ def document() -> dict[str, Any]:
                     "requestBody": {
                         "required": True,
                         "content": {
-                            "application/json": {"schema": _ref("InvoiceRequest"), "examples": _REQUEST_EXAMPLES}
+                            "application/json": {
+                                "schema": {"oneOf": [_ref("InvoiceRequest"), _ref("ItemsRequest")]},
+                                "examples": _REQUEST_EXAMPLES,
+                            }
                         },
                     },
                     "responses": {"200": _success(), **{str(status): _failure(status, errors) for status in statuses}},
@@ -181,7 +191,9 @@ def document() -> dict[str, Any]:
         },
         "components": {
             "schemas": {
-                "InvoiceRequest": _request_schema(),
+                "InvoiceRequest": _request_schema(InvoiceRequest),
+                "ItemsRequest": _request_schema(ItemsRequest),
+                "Item": _request_schema(Item),
                 "Invoice": _invoice_schema(),
                 "Problem": _problem_schema(),
                 **{_name(error): _error_schema(error) for error in errors},
@@ -246,8 +258,8 @@ def _example(error: type[InvoicingError]) -> InvoicingError:
     return error(fields=fields)
 
 
-def _request_schema() -> dict[str, Any]:
-    schema = _schema_of(InvoiceRequest)
+def _request_schema(model: type[BaseModel]) -> dict[str, Any]:
+    schema = _schema_of(model)
     for name, rules in schema["properties"].items():
         if name not in schema["required"]:
             schema["properties"][name] = _or_nothing(rules)
@@ -310,7 +322,8 @@ def _error_schema(error: type[InvoicingError]) -> dict[str, Any]:
 
 
 def _schema_of(model: type[BaseModel]) -> dict[str, Any]:
-    schema = model.model_json_schema(schema_generator=_Schemas)
+    schema = model.model_json_schema(schema_generator=_Schemas, ref_template="#/components/schemas/{model}")
+    schema.pop("$defs", None)  # each is a component of its own
     del schema["title"]
     described = re.sub(r"\s*\n(?!\n)\s*", " ", schema.pop("description").replace("``", "`"))
     return {"description": described, **schema}

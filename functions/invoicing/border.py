@@ -202,7 +202,7 @@ def _report(error: InvoicingError, failure: str, context: "LambdaContext", start
     # What callers do wrong is not an error of ours.
     (logger.error if is_ours else logger.info)(failure, **details)
     metrics.add_metric(type(error).__name__, "Count", 1)
-    if is_ours:  # to Lambda, a reply like any other
+    if is_ours and error.blames_version:  # to Lambda, a reply like any other
         count_for_version(type(error).__name__, context, started_s=started_s)
 
 

@@ -109,6 +109,6 @@ def test_a_table_has_every_field_of_a_request_and_its_longest_length(name: str) 
 
 def test_every_error_that_may_pass_by_itself_says_when_and_no_other_does() -> None:
     waits = {error.code: error.default_retry_after_s for error in ERROR_TABLE if error.default_retry_after_s}
-    assert waits == {"invoice_in_progress": 1, "provider_unavailable": 5}
+    assert waits == {"invoice_in_progress": 1, "provider_unavailable": 5, "prices_unavailable": 10}
     for error in ERROR_TABLE:
         assert ("Retry-After" in error.detail) is (error.code in waits), error.code

@@ -42,6 +42,8 @@ class InvoicingError(Exception):
     default_retry_after_s: ClassVar[int | None] = None
     # A direct caller never gets it: it cannot happen there, or is another error there.
     http_only: ClassVar[bool] = False
+    # Whether a new version of a function may be what is wrong, and is rolled back for it.
+    blames_version: ClassVar[bool] = True
 
     def __init__(
         self, reason: str = "", *, fields: Sequence[FieldError] = (), retry_after_s: int | None = None
@@ -85,7 +87,7 @@ class InvalidRequest(InvoicingError):
     http_status = 400
     title = "The request is not valid"
     detail = "Correct the fields named in errors and send the request again."
-    when = "not JSON, an unknown or wrong field, an amount out of bounds"
+    when = "not JSON, an unknown or wrong field, an amount out of bounds, an item that is not in the price list"
 
 
 class InvoiceRejected(InvoicingError):
@@ -209,6 +211,20 @@ class ProviderUnavailable(InvoicingError):
     default_retry_after_s = 5
 
 
+class PricesUnavailable(InvoicingError):
+    code = "prices_unavailable"
+    http_status = 503
+    title = "The prices are not known right now"
+    detail = (
+        "The shop's price list cannot be read, or cannot be believed. The invoice was not created. Send the request "
+        "again after the time in Retry-After."
+    )
+    when = "no price list that can be believed was read in the last 24 hours; has `Retry-After`"
+    retryable = True
+    default_retry_after_s = 10
+    blames_version = False  # the list is the site's, and a slip there is a slip of no function
+
+
 class OutcomeUnknown(InvoicingError):
     code = "outcome_unknown"
     http_status = 504
@@ -233,5 +249,6 @@ ERROR_TABLE: tuple[type[InvoicingError], ...] = (
     ProviderCredentialsRejected,
     PayLinkRefused,
     ProviderUnavailable,
+    PricesUnavailable,
     OutcomeUnknown,
 )

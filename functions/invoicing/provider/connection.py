@@ -31,7 +31,7 @@ _LENGTH = re.compile(r"[0-9]{1,18}")
 # What ``_Reply``, urllib3 and ``outcomes.Reply`` look at.
 _HEADERS = frozenset(
     {
-        *("connection", "content-encoding", "content-length", "content-type"),
+        *("connection", "content-encoding", "content-length", "content-type", "etag"),
         *("location", "retry-after", "transfer-encoding"),
     }
 )

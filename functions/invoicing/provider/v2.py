@@ -7,10 +7,11 @@ import re
 from collections.abc import Sequence
 from typing import Any, get_args
 
+from invoicing.contract.currencies import Currency
 from invoicing.contract.errors import InvoiceRejected, OutcomeUnknown, ProviderCredentialsRejected
 from invoicing.contract.exact_json import encode_json_object
 from invoicing.contract.invoice import Invoice, bare_id, is_invoice_id
-from invoicing.contract.requests import Currency, InvoiceRequest
+from invoicing.contract.requests import InvoiceRequest
 from invoicing.contract.statuses import Status, status_or_none
 from invoicing.provider.outcomes import (
     Api,
