@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self, TextIO
 
 import boto3
+from botocore.config import Config
 from flask import Flask
 from samcli.commands.local.lib.local_lambda import LocalLambdaRunner
 from samcli.local.apigw.local_apigw_service import LocalApigwService
@@ -33,6 +34,8 @@ _RUNTIME_PYTHON = _ROOT / ".venv-lambda" / "bin" / "python"
 _CREATE, _INFO, _POSTBACK = (f"/v1/invoice/{name}" for name in ("create", "info", "postback"))
 _TABLE = ("AttributeDefinitions", "BillingMode", "GlobalSecondaryIndexes", "KeySchema")
 _REGION = "us-east-1"
+# Longer than Lambda lets any function run.
+_RUN_TIMEOUT_S = 15 * 60 + 10
 _API_KEY, _SHOP_ID, _SECRET_KEY = "local-api-key", "local-shop", "local-secret-key"
 # Never a real account's: the stack must not reach AWS even where the user is signed in.
 _AWS_ENVIRONMENT = {
@@ -153,7 +156,9 @@ class LocalStack:
         self._cleanup.callback(shop.server.stop)
         self._serve(invoke, ports.invoke)
         environment["AWS_ENDPOINT_URL_LAMBDA"] = _origin(ports.invoke)  # no sandbox has started yet
-        self.scheduler = Scheduler(template.schedules, _origin(ports.invoke), self._announce)
+        config = Config(read_timeout=_RUN_TIMEOUT_S, retries={"total_max_attempts": 1})
+        client = boto3.client("lambda", endpoint_url=_origin(ports.invoke), config=config)
+        self.scheduler = Scheduler(template.schedules, client, self._announce)
         self._cleanup.callback(self.scheduler.stop)
         if self._options.scheduled:
             self.scheduler.start()
