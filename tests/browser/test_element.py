@@ -265,7 +265,7 @@ def test_the_looks_are_the_sites_through_custom_properties_and_parts(visit) -> N
           document.adoptedStyleSheets = [sheet];
         }"""
     )
-    visit.page.keyboard.press("Tab")
+    visit.email.focus()
     visit.page.keyboard.press("Tab")
     for name, value in {
         "background-color": "rgb(1, 2, 3)",
@@ -301,9 +301,10 @@ def test_the_snippet_for_pages_without_the_element_leads_to_the_pay_page(visit) 
 
 
 def test_the_page_as_committed_is_for_the_default_ports_of_make_run() -> None:
-    page = (SITE / "index.html").read_text()
-    assert 'endpoint="http://127.0.0.1:3000/v1/invoice/create" pay-origin="http://127.0.0.1:3002"' in page
-    assert "connect-src 'self' http://127.0.0.1:3000 https:;" in page
+    for name in ("index.html", "tee.html"):
+        page = (SITE / name).read_text()
+        assert 'endpoint="http://127.0.0.1:3000/v1/invoice/create" pay-origin="http://127.0.0.1:3002"' in page
+        assert "connect-src 'self' http://127.0.0.1:3000 https:;" in page
 
 
 @pytest.mark.parametrize("path", ["README.md", "..%2fREADME.md", "../README.md", "crypto-pay.js/", "nothing.html"])

@@ -9,7 +9,6 @@ from tests.browser.conftest import Visit
 
 MINUTE_MS = 60_000
 DAY_MS = 24 * 60 * MINUTE_MS
-STATUS = "document.querySelector('crypto-pay-status')"
 # The clock of the page is the tests': what is asked for, and when, is noted in the page.
 NOTE = """
     window.askedAt = [];
@@ -248,6 +247,10 @@ def test_the_status_is_said_in_the_language_of_the_page_or_in_the_pages_own_word
         come_back(visit)
         expect(text(visit)).to_have_text(expected)
     visit.page.evaluate(
-        f"{{ const own = {STATUS}.cloneNode(); own.setAttribute('text-paid', 'All yours.'); {STATUS}.replaceWith(own); }}"
+        """() => {
+          const own = document.createElement("crypto-pay-status");
+          own.setAttribute("text-paid", "All yours.");
+          document.querySelector("crypto-pay-status").replaceWith(own);
+        }"""
     )
     expect(text(visit)).to_have_text("All yours.")
