@@ -1,6 +1,6 @@
 // JSX for React 19 and 18; React 18 has no events of custom elements.
 import type { DetailedHTMLProps, HTMLAttributes } from "react";
-import type { CryptoPay, CryptoPayAttributes, CryptoPayEvents, CryptoPayStatus } from "./crypto-pay.js";
+import type { CryptoPay, CryptoPayAttributes, CryptoPayEvents, CryptoPayStatus, CryptoPayTexts } from "./crypto-pay.js";
 
 export * from "./crypto-pay.js";
 
@@ -11,6 +11,7 @@ declare module "react" {
     interface IntrinsicElements {
       "crypto-pay": DetailedHTMLProps<HTMLAttributes<CryptoPay>, CryptoPay> & CryptoPayAttributes & Handlers;
       "crypto-pay-status": DetailedHTMLProps<HTMLAttributes<CryptoPayStatus>, CryptoPayStatus> &
+        CryptoPayTexts &
         Pick<Handlers, "oncrypto-pay:paid">;
     }
   }
