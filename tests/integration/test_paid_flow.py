@@ -91,6 +91,16 @@ def test_a_payment_without_an_order_has_a_mail_of_its_own(shop) -> None:
     assert invoice["invoice_id"] in mail
 
 
+def test_an_order_id_of_any_characters_reaches_event_and_mail_as_it_is(shop, fresh) -> None:
+    order_id = f'{fresh} time "1" \\ <order> — 順序 {{}}'
+    invoice = ask_for(shop, order_id)
+    press(shop, invoice)
+    postbacks(shop)
+    delivered = deliveries(shop)
+    assert [event["detail"]["order_id"] for event in delivered["events"]] == [order_id]
+    assert delivered["MailPaidOrders"] == [f"Order {order_id} is paid: 19.99 EUR (invoice {invoice['invoice_id']})"]
+
+
 @pytest.mark.parametrize(
     ("action", "status", "detail_type", "answers"),
     [
