@@ -254,6 +254,7 @@ def test_the_snippet_of_the_configurator_sells_by_the_price_list(configurator) -
     expect(configurator.button).to_have_accessible_name("Pay with crypto · $68.99")
     shown, _ = pasted(page, page.locator("pre").inner_text())
     assert (shown["items"], shown["prices"]) == ("mug tee-l:2", "prices.json")
+    expect(page.get_by_label("Amount", exact=True)).to_be_hidden()
     assert not {"amount", "currency", "show-amount"} & set(shown)
     page.get_by_label("is in the page").check()
     shown, _ = pasted(page, page.locator("pre").inner_text())
