@@ -56,7 +56,7 @@ def main() -> None:
             if len(sys.argv) > 1:
                 picture_all(browser, shop_url, Path(sys.argv[1]))
             else:
-                page = browser.new_page(viewport={"width": 1120, "height": 740}, color_scheme="light")
+                page = browser.new_page(viewport={"width": 1120, "height": 860}, color_scheme="light")
                 page.goto(shop_url)
                 page.get_by_text("$19.99").wait_for()
                 page.screenshot(path=PICTURE)
