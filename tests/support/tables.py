@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import boto3
 
 from tests.support import ROOT
-from tests.support.account import REGION
 from tests.support.templates import read_template
 
 if TYPE_CHECKING:
@@ -23,9 +22,20 @@ def table(resource: str) -> Iterator["DynamoDBClient"]:
     """
     from moto import mock_aws  # here, because most tests do without its hundreds of modules
 
+    with mock_aws():
+        client = boto3.client("dynamodb", region_name="us-east-1")
+        create_table(client, resource, resource)
+        yield client
+
+
+def create_table(client: "DynamoDBClient", name: str, resource: str) -> None:
+    """Creates a table as the template has it.
+
+    Args:
+        client: A DynamoDB client.
+        name: What the table is to be called.
+        resource: Its name in template.yaml.
+    """
     properties = read_template(ROOT / "template.yaml")["Resources"][resource]["Properties"]
     names = ("AttributeDefinitions", "BillingMode", "GlobalSecondaryIndexes", "KeySchema")
-    with mock_aws():
-        client = boto3.client("dynamodb", region_name=REGION)
-        client.create_table(TableName=resource, **{name: properties[name] for name in names if name in properties})
-        yield client
+    client.create_table(TableName=name, **{each: properties[each] for each in names if each in properties})
