@@ -21,6 +21,8 @@ _PYTHON = Path(__file__).resolve().parents[2] / ".venv-local" / "bin" / "python"
 _UNTIL_LISTENING = urllib3.Retry(connect=120, read=0, backoff_factor=0.05, backoff_max=0.5)
 
 _SHOWN_CHARACTERS = 2000
+# Longer than any caller waits.
+_HANG_S = 30
 
 
 class Moto:
@@ -89,8 +91,9 @@ class Gate:
             operation: The operation's name.
             error: The error that it answers with, or what becomes of the request: ``dropped`` (it does not arrive),
                 ``lost`` (it arrives, its answer does not), ``held`` (it arrives at ``let_go``, and is not answered),
-                ``repeated`` (it is answered, and arrives once more at ``let_go``) or, for ``PutEvents``,
-                ``entry_refused`` (it does not arrive, and the call succeeds without its entries).
+                ``repeated`` (it is answered, and arrives once more at ``let_go``), ``hung`` (it does not arrive, and its
+                caller waits until it gives up), nothing (it is passed on) or, for ``PutEvents``, ``entry_refused`` (it
+                does not arrive, and the call succeeds without its entries).
             times: How many requests.
             table: Only those for this table.
         """
@@ -169,6 +172,9 @@ class Gate:
                 answers: list[tuple[int, bytes]] = []
                 self._later(late_s or 0, lambda: answers.append(self._pass_on(*request))).join()
                 return answers[0]
+            case "hung":
+                self.server.stopped.wait(_HANG_S)
+                return None
             case "entry_refused":
                 return 200, _refused_entries(body)
             case error:
