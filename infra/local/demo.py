@@ -50,7 +50,7 @@ def show(endpoints: Endpoints) -> None:
     _promise(status == 400 and pointers == {"/amount", "/curency"}, "the refusal of a bad request")
 
     seen = _control(endpoints, "GET", "/provider")
-    _promise(len(seen["calls"]) == len(seen["invoices"]) == 3, "three invoices at the provider, and no call besides")
+    _promise(len(seen["calls"]) == len(seen["invoices"]) == 3, "three invoices at the provider, and no other call")
 
     print("\n5. The buyer of order A-1001 pays, and the shop hears of it\n")
     _show_payment(endpoints, payload)
@@ -87,7 +87,7 @@ def _show_payment(endpoints: Endpoints, invoice: dict[str, Any]) -> None:
 
     _control(endpoints, "POST", "/provider/postbacks/wait")
     answers = [postback["status"] for postback in _control(endpoints, "GET", "/provider/postbacks")["postbacks"]]
-    print(f"   CryptoCloud posts to {endpoints.postback_url} -> {answers}")
+    print(f"   CryptoCloud posts to {endpoints.postback_url} -> {', '.join(map(str, answers)) or 'nothing'}")
     _promise(answers == [200], "the answer to the postback")
 
     url = f"{endpoints.status_url}?uuid=INV-{invoice['invoice_id']}"

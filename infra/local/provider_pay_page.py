@@ -1,4 +1,4 @@
-"""The page of an invoice at the provider, where a buyer would pay. Here a press of a button stands for the money."""
+"""The page of an invoice at the provider, where a buyer would pay. Here a button takes the place of money."""
 
 from collections.abc import Mapping, Sequence
 from html import escape

@@ -61,11 +61,11 @@ class Options:
         first_port: The first of nine ports in a row; 0 takes free ones.
         sandboxes: How many events each function handles at once.
         parameters: Values for the template's parameters, on top of those that point it at this stack.
-        environment: Variables for the functions besides those of the template.
+        environment: Variables for the functions, on top of those of the template.
         real_provider: API key and shop id for the real CryptoCloud instead of the sandbox.
         fill_secret: Whether the owner has filled the secret yet.
         price_list: Whether prices are those of the demo shop's list, so that pages must say what is bought.
-        scheduled: Whether the template's schedules run by the clock, or only when the control port is asked for it.
+        watched: Whether a person watches: then schedules run by the clock, and deliveries are announced as they come.
         template: The built template.
     """
 
@@ -76,7 +76,7 @@ class Options:
     real_provider: tuple[str, str] | None = None
     fill_secret: bool = True
     price_list: bool = False
-    scheduled: bool = False
+    watched: bool = False
     template: str = str(_ROOT / ".aws-sam" / "local" / "template.yaml")
 
 
@@ -162,7 +162,7 @@ class LocalStack:
         client = boto3.client("lambda", endpoint_url=_origin(ports.invoke), config=config)
         self.scheduler = Scheduler(template.schedules, client, self._announce)
         self._cleanup.callback(self.scheduler.stop)
-        if self._options.scheduled:
+        if self._options.watched:
             self.scheduler.start()
         self.endpoints = self._endpoints(template, ports)
         self._run(ControlServer(ports.control, self._questions(), self._orders()))
@@ -219,7 +219,7 @@ class LocalStack:
         bus = template.environment.get("EVENT_BUS", "default")
         self.deliveries = Deliveries(template, bus, moto.url, self._announce)
         self._cleanup.callback(self.deliveries.stop)
-        if self._options.scheduled:
+        if self._options.watched:
             self.deliveries.follow()
 
     def _credentials(self) -> dict[str, str]:
@@ -259,6 +259,7 @@ class LocalStack:
             "/events": self.deliveries.report,
             "/secrets": self.secrets.report,
             "/table": self.table.report,
+            "/table/calls": self.table.report_by_table,
         }
         if self.provider:
             questions |= {"/provider": self.provider.report, "/provider/postbacks": self.provider.postbacks.report}

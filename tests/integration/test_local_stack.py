@@ -168,6 +168,15 @@ def test_a_person_sees_what_a_payment_brings_and_ctrl_c_ends_it_all() -> None:
     assert "Traceback" not in rest
 
 
+def test_the_demo_goes_from_asked_to_paid_in_both_versions_of_the_api() -> None:
+    command = [ROOT / ".venv-local" / "bin" / "python", "-m", "infra.local", "demo"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    mails = re.findall(r"the owner is mailed: (.*) \(invoice \w+\)$", done.stdout, re.MULTILINE)
+    assert mails == ["Order A-1001 is paid: 19.99 EUR", "Order A-1002 is paid: 100.0 KZT"]
+    assert done.stdout.count('"status_invoice": "paid"') == done.stdout.count("/v1/invoice/postback -> 200") == 2
+
+
 class _LambdaHandler(QuietHandler):
     def do_POST(self) -> None:
         self.read_body()

@@ -48,7 +48,7 @@ def ask_for(stack: Stack, order_id: str | None = None) -> dict[str, Any]:
 
 
 def send(stack: Stack, invoice_id: str, claims: dict[str, Any], secret_key: str, **header: Any) -> int:
-    """Posts a postback of one's own making; returns the status of the answer."""
+    """Posts a postback that the sandbox did not make; returns the status of the answer."""
     token = jwt.encode(claims, secret_key, **{"algorithm": "HS256", **header})
     body = urlencode({"status": "success", "invoice_id": invoice_id, "token": token})
     response = stack._http.request("POST", stack.endpoints["postback_url"], body=body, headers={"Content-Type": FORM})
