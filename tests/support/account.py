@@ -10,6 +10,7 @@ API_KEY = "local-api-key"
 SHOP_ID = "local-shop"
 SECRET_KEY = "local-secret-key"
 TABLE = "keys"
+INVOICES = "invoices"
 SECRET = "secret"
 #: For clients of emulators, which ask for no credentials. Without any, boto3 would look for some on the network.
 NOBODY = {"region_name": REGION, "aws_access_key_id": "local", "aws_secret_access_key": "local"}
@@ -48,6 +49,7 @@ def function_environment(
         "CRYPTOCLOUD_PAY_ORIGINS": provider_url,
         "CRYPTOCLOUD_SECRET_ARN": secret,
         "IDEMPOTENCY_TABLE": table,
+        "INVOICE_TABLE": INVOICES,
         "MIN_AMOUNT": "0.01",
         "MAX_AMOUNT": "100000",
         "PROVIDER_TIMEOUT": "20",
@@ -56,8 +58,8 @@ def function_environment(
     }
 
 
-def create_table_and_secret(moto_url: str) -> None:
-    """Creates the table of keys and a filled secret.
+def create_tables_and_secret(moto_url: str) -> None:
+    """Creates the tables of keys and of invoices, and a filled secret.
 
     Args:
         moto_url: Where moto's server is.
@@ -66,9 +68,12 @@ def create_table_and_secret(moto_url: str) -> None:
     boto3.client("secretsmanager", **account).create_secret(
         Name=SECRET, SecretString=json.dumps({"api_key": API_KEY, "shop_id": SHOP_ID})
     )
-    boto3.client("dynamodb", **account).create_table(
-        TableName=TABLE,
-        BillingMode="PAY_PER_REQUEST",
-        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
-        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
-    )
+    dynamodb = boto3.client("dynamodb", **account)
+    # Of the table of invoices only what create_invoice uses.
+    for name, key in ((TABLE, "id"), (INVOICES, "invoice_id")):
+        dynamodb.create_table(
+            TableName=name,
+            BillingMode="PAY_PER_REQUEST",
+            KeySchema=[{"AttributeName": key, "KeyType": "HASH"}],
+            AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"}],
+        )
