@@ -91,7 +91,7 @@ def test_an_error_of_the_status_route_is_the_same_by_both_ways_in_and_in_both_di
     arrange, query = OF_STATUS[code]
     arrange(either_stack)
     assert_is(BY_CODE[code], asked_for_status(either_stack, way_in, query))
-    assert either_stack.seen()["calls"] == []
+    assert either_stack.seen()["asked"] == []
 
 
 def test_a_page_of_another_site_gets_no_status(stack) -> None:
@@ -109,7 +109,7 @@ def test_an_unforeseen_error_of_the_status_route_is_the_same_by_both_ways_in(set
 @pytest.mark.parametrize("body", ['{"invoice_id": "DZLF4212"}', "invoice_id=DZLF4212&token=a.b.c"])
 def test_a_postback_without_a_valid_token_is_refused_in_both_formats(stack, body) -> None:
     assert_is(BY_CODE["postback_refused"], stack.postback(body))
-    assert stack.seen()["calls"] == []
+    assert stack.seen()["asked"] == []
 
 
 def taken(stack: Stack, way_in: Callable[..., Answer], key: str, fields: dict[str, Any]) -> Answer:

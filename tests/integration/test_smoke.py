@@ -54,6 +54,7 @@ def test_a_check_sets_off_no_alarm_and_asks_nobody_but_the_table_of_invoices(sta
     # What an alarm looks at: tests/unit/test_observability.py has that none looks at what callers do wrong.
     assert counted <= {"ColdStart", "InvalidRequest", "OriginNotAllowed", "InvoiceNotFound"}
     assert stack.calls_of("table") == {"GetItem": 1}
+    assert stack.seen()["asked"] == []
 
 
 @pytest.mark.parametrize(
