@@ -93,6 +93,10 @@ class Smoke:
             print(
                 "-     not checked: that an invoice is created (add CREATE=1; costs nothing in CryptoCloud's test mode)"
             )
+        print(
+            "-     not checked: that CryptoCloud's postbacks are believed (send a test postback from your project at "
+            "CryptoCloud: the answer must be 200)"
+        )
         print("All is well." if kept else "Not all is well: see above.")
         return kept
 
@@ -104,6 +108,8 @@ class Smoke:
             yield "the preflight of a page elsewhere does not", self._foreign_preflight_fails
             yield "a request of a page elsewhere is refused", self._foreign_request_is_refused
         yield "a bad request is refused, with the field named", self._bad_request_is_refused
+        yield "the status of an invoice that does not exist is not found", self._unknown_invoice_is_not_found
+        yield "what is no postback is refused where CryptoCloud posts to", self._no_postback_is_refused
         if self.create:
             yield "one invoice is created, and delivered again under the same key", self._one_invoice
 
@@ -167,6 +173,15 @@ class Smoke:
                     "A proxy or CDN in front of the stack changes replies: check its settings.",
                 )
 
+    def _unknown_invoice_is_not_found(self) -> None:
+        answer = self._send("GET", None, {}, f"info?uuid=smoke-{uuid.uuid4()}")
+        self._expect(answer, 404, "invoice_not_found")
+
+    def _no_postback_is_refused(self) -> None:
+        # Not one with a wrong token: the alarm for those would go off.
+        answer = self._send("POST", b"not a postback", {"Content-Type": "text/plain"}, "postback")
+        self._expect(answer, 400, "invalid_request")
+
     def _one_invoice(self) -> str:
         amount = self.amount or self._smallest_amount()
         key = {"Idempotency-Key": f"smoke-{uuid.uuid4()}"}
@@ -210,8 +225,8 @@ class Smoke:
     def _post(self, body: dict[str, Any], headers: dict[str, str] | None = None) -> Answer:
         return self._send("POST", json.dumps(body).encode(), {"Content-Type": "application/json", **(headers or {})})
 
-    def _send(self, method: str, body: bytes | None, headers: dict[str, str]) -> Answer:
-        request = urllib.request.Request(self.url, body, headers, method=method)
+    def _send(self, method: str, body: bytes | None, headers: dict[str, str], route: str = "create") -> Answer:
+        request = urllib.request.Request(f"{self.url.removesuffix('create')}{route}", body, headers, method=method)
         try:
             with urllib.request.build_opener(_NoRedirects).open(request, timeout=_TIMEOUT_S) as response:
                 return _answer(response.status, response.headers, response.read())
