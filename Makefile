@@ -24,6 +24,7 @@ URL :=
 ORIGIN :=
 CREATE :=
 AMOUNT :=
+FILE :=
 SECRET_ARN :=
 YES :=
 PROVIDER_URL :=
@@ -69,7 +70,7 @@ SOURCES := template.yaml infra/observability.yaml requirements.txt $(RECIPE) $(s
 WITH := MAKE="$(MAKE)" infra/dev/with
 QUIETLY := infra/dev/quietly
 
-.PHONY: help demo run test unit lint format build preflight deploy secret provider smoke load lock bench docs openapi screenshot \
+.PHONY: help demo run test unit lint format build preflight deploy secret provider prices smoke load lock bench docs openapi screenshot \
 	clean on-linux
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -115,6 +116,9 @@ smoke: ## Check a deployed stack: make smoke URL=https://… [ORIGIN=https://sho
 	@$(firstword $(wildcard $(LOCAL)/bin/python $(DEV)/bin/python) python3) -m infra.smoke "$(URL)" \
 		--origin="$(ORIGIN)" --create="$(CREATE)" --amount="$(AMOUNT)"
 
+prices: ## Check a price list: make prices FILE=prices.json, or FILE=https://shop.example/prices.json
+	@PYTHONPATH=functions $(WITH) $(DEV)/ready -- $(DEV)/bin/python -m infra.prices "$(FILE)"
+
 load: on-linux ## Load the local stack, print the figures into docs/scaling.md
 	@command -v wrk > /dev/null || infra/dev/apt-install wrk "The load generator wrk is needed"
 	@$(WITH) $(DEV)/ready $(STACK) -- $(DEV)/bin/python -m tests.load
@@ -124,6 +128,7 @@ lock: ## Resolve pyproject.toml into uv.lock and requirements.txt
 
 bench: on-linux ## Measure start-up and requests into docs/benchmarks.md
 	@$(WITH) $(STACK) $(CONTESTANTS) -- $(LOCAL)/bin/python -m tests.benchmarks
+	@$(LOCAL)/bin/python -m tests.benchmarks.first_click
 
 docs: ## Print the tested fault matrix and the simulation of patience into docs/
 	@$(WITH) $(DEV)/ready -- $(DEV)/bin/python -m tests.integration.fault_matrix

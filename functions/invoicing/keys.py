@@ -33,7 +33,7 @@ from invoicing.contract.errors import (
 from invoicing.contract.exact_json import encode_json_object, parse_json_object
 from invoicing.contract.invoice import Invoice
 from invoicing.contract.origins import origin_of
-from invoicing.contract.requests import InvoiceRequest
+from invoicing.contract.requests import InvoiceRequest, ItemsRequest
 from invoicing.observability import INVOICE_REPLAYED, KEY_NOT_RELEASED, RECORD_LOST, logger, metrics
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ class InvoiceRecords:
     def deliver_once(
         self,
         key: IdempotencyKey,
-        request: InvoiceRequest,
+        request: InvoiceRequest | ItemsRequest,
         create: Callable[[], Invoice],
         *,
         remaining_s: Callable[[], float],
@@ -264,15 +264,19 @@ class InvoiceRecords:
         return str(int(self._clock()) + KEY_LIFETIME_S)
 
 
-def fingerprint(request: InvoiceRequest) -> str:
+def fingerprint(request: InvoiceRequest | ItemsRequest) -> str:
     """Returns what makes two requests one, as the SHA-256 in the record's ``validation``.
 
-    100, ``"100.00"`` and another order of fields are one request. The shop is always ours, sent or not.
+    100, ``"100.00"`` and another order of fields or items are one request. The shop is always ours, sent or not. Items
+    count, and not what they cost: a try and its retry are one request, whatever becomes of the price in between.
 
     Args:
         request: What the caller asks for.
     """
-    fields = request.model_dump(include=set(InvoiceRequest.model_fields) - {"shop_id"}, exclude_none=True)
+    # A direct caller's request also has its idempotency key.
+    fields = request.model_dump(exclude={"shop_id", "idempotency_key"}, exclude_none=True)
+    if "items" in fields:
+        fields["items"] = sorted((item["id"], item["quantity"]) for item in fields["items"])
     exact = {name: f"{value.normalize():f}" if isinstance(value, Decimal) else value for name, value in fields.items()}
     return hashlib.sha256(json.dumps(exact, sort_keys=True).encode()).hexdigest()
 

@@ -4,6 +4,7 @@ Nothing depends on a run being whole. What it does not reach stays due, the next
 runs at once only ask twice: every step has its condition.
 """
 
+import contextlib
 import heapq
 import time
 from collections.abc import Iterable, Iterator
@@ -13,15 +14,15 @@ from typing import NamedTuple
 
 from invoicing.contract.errors import InvoicingError
 from invoicing.contract.settings import PaymentSettings
+from invoicing.contract.statuses import DELIVERABLE
 from invoicing.invoices import MAX_READ_AT_ONCE, NOW, SHARDS, InvoiceRecord, InvoiceTable
 from invoicing.observability import OLDEST_DUE, WATCH_STOPPED, logger, metrics
 from invoicing.payments import ASK_LIMIT_S, Payments
 
 # What must be left of the run's time to begin something: a call to the provider, and the writes that follow from it.
 ROUND_S = ASK_LIMIT_S + 6.0
-# After so many failures in a row, the next would fail likewise. After one it might not: then the others must not wait
-# behind something that fails each time.
-MAX_FAILURES = 2
+# One call that fails says little about the next, so many in a row say that it fails likewise.
+MOST_FAILURES = 3
 
 
 class Run(NamedTuple):
@@ -97,19 +98,22 @@ class Watcher:
         published, urgent, failures = 0, [], 0
         for invoice in waiting:
             if deadline_s - time.monotonic() < ROUND_S:
-                left_s += _due([invoice])
+                left_s += _late_since([invoice])
                 break
             if not invoice.unpublished:
                 urgent.append(invoice)
-            elif failures == MAX_FAILURES:
+            elif failures == MOST_FAILURES:
                 # Asking does not need the bus.
-                left_s += _due([invoice])
+                left_s += _late_since([invoice])
             else:
                 try:
                     self._payments.publish(invoice)
                     published, failures = published + 1, 0
+                    if invoice.hurried and invoice.status not in DELIVERABLE:
+                        # Somebody said that more has happened since.
+                        urgent.append(invoice)
                 except InvoicingError as error:
-                    left_s += _due([invoice])
+                    left_s += _late_since([invoice])
                     failures += 1
                     logger.error("watcher did not publish", reason=error.reason, invoice_id=invoice.invoice_id)
         return published, urgent
@@ -120,21 +124,27 @@ class Watcher:
         failed = False
         for queue in queues:
             for invoices in batched(queue, self._ids_in_a_call, strict=False):
-                if failures == MAX_FAILURES or deadline_s - time.monotonic() < ROUND_S:
-                    left_s += _due(invoices)
+                if failures == MOST_FAILURES or deadline_s - time.monotonic() < ROUND_S:
+                    left_s += _late_since(invoices)
                     break
                 try:
                     stepped += self._payments.follow_all(invoices)
                     asked, failures = asked + len(invoices), 0
                 except InvoicingError as error:
-                    # What is due stays due.
-                    left_s += _due(invoices)
+                    left_s += _late_since(invoices)
                     failures, failed = failures + 1, True
-                    logger.error("watcher was not answered", reason=error.reason, invoice_id=invoices[0].invoice_id)
+                    logger.error("invoices not asked about", reason=error.reason, first=invoices[0].invoice_id)
+                    self._put_behind(invoices)
         if failed:
             metrics.add_metric(WATCH_STOPPED, "Count", 1)
         return asked, stepped
 
+    def _put_behind(self, invoices: Iterable[InvoiceRecord]) -> None:
+        # Otherwise the same ones would fail first in each run, and those behind them would never be asked about.
+        with contextlib.suppress(InvoicingError):
+            for invoice in invoices:
+                self._table.put_behind(invoice)
 
-def _due(invoices: Iterable[InvoiceRecord]) -> list[int]:
-    return [invoice.due_s for invoice in invoices if invoice.due_s is not None]
+
+def _late_since(invoices: Iterable[InvoiceRecord]) -> list[int]:
+    return [invoice.late_since_s for invoice in invoices if invoice.late_since_s is not None]

@@ -16,7 +16,7 @@ from invoicing.provider.v1 import V1
 
 
 def test_tls_is_1_2_or_later_and_checks_who_answers() -> None:
-    tls = Transport("https://api.cryptocloud.plus")._tls
+    tls = Transport("https://api.cryptocloud.plus").tls
     assert tls is not None
     assert tls.minimum_version == ssl.TLSVersion.TLSv1_2
     assert tls.check_hostname

@@ -11,6 +11,26 @@ from invoicing.contract.personal_data import may_hold_email
 
 _MAX_FIELD_ERRORS = 20
 _MAX_POINTER_LENGTH = 100
+# By Pydantic's names of faults: https://docs.pydantic.dev/latest/errors/validation_errors/
+_WORDS = {
+    "missing": "is required",
+    "extra_forbidden": "is not a field of this request",
+    "string_type": "must be a string of Unicode characters",
+    "string_unicode": "must be a string of Unicode characters",
+    "model_attributes_type": "must be a JSON object",
+    "model_type": "must be a JSON object",
+    "dict_type": "must be a JSON object",
+    "tuple_type": "must be a JSON array",
+    "string_too_short": "must not be empty",
+    "string_too_long": "must have at most {max_length} characters",
+    "too_long": "must have at most {max_length} entries",
+    "literal_error": "must be {expected}",
+}
+# Fields of the other kind of request.
+_NOT_HERE: Mapping[tuple[int | str, ...], str] = {
+    ("amount",): "must be left out: the price list says what the items cost",
+    ("items",): "is not a field of this request: this service has no price list",
+}
 
 
 def validated[Model: BaseModel](model: type[Model], fields: Mapping[str, Any]) -> Model:
@@ -54,19 +74,7 @@ def _pointer(path: Sequence[str | int]) -> str:
 
 
 def _detail(fault: Mapping[str, Any]) -> str:
-    match fault["type"]:
-        case "missing":
-            return "is required"
-        case "extra_forbidden":
-            return "is not a field of this request"
-        case "string_type" | "string_unicode":
-            return "must be a string of Unicode characters"
-        case "model_attributes_type" | "model_type" | "dict_type":
-            return "must be a JSON object"
-        case "string_too_short":
-            return "must not be empty"
-        case "string_too_long":
-            return f"must have at most {fault['ctx']['max_length']} characters"
-        case "literal_error":
-            return f"must be {fault['ctx']['expected']}"
-    return str(fault["msg"])
+    if fault["type"] == "extra_forbidden" and fault["loc"] in _NOT_HERE:
+        return _NOT_HERE[fault["loc"]]
+    words = _WORDS.get(fault["type"])
+    return words.format_map(fault.get("ctx", {})) if words else str(fault["msg"])

@@ -46,12 +46,27 @@ def trusted_origin(url: str) -> str:
     Raises:
         ValueError: It is not such a URL; the message is the rule.
     """
-    origin = origin_of(url)
-    if urlsplit(url).path not in ("", "/") or "?" in url or "#" in url:
+    trusted_url(url)
+    if urlsplit(url).path not in ("", "/") or "?" in url:
         raise ValueError("must have no path, query or fragment")
+    return url.rstrip("/")
+
+
+def trusted_url(url: str) -> str:
+    """Returns a URL that may be read.
+
+    Args:
+        url: https, or http on loopback; without fragment.
+
+    Raises:
+        ValueError: It is not such a URL; the message is the rule.
+    """
+    origin = origin_of(url)
+    if "#" in url:
+        raise ValueError("must have no fragment")
     if origin.scheme == "http" and not _is_loopback(origin.host):
         raise ValueError("must be https (http only on loopback)")
-    return url.rstrip("/")
+    return url
 
 
 def browser_origin(text: str) -> str:
