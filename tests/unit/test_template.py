@@ -88,7 +88,11 @@ PERMISSIONS: dict[str, list[tuple[str, Any]]] = {
     ],
     "InvoiceInfoRole": FOLLOW_PAYMENTS,
     "PostbackRole": FOLLOW_PAYMENTS,
-    "WatchRole": [*FOLLOW_PAYMENTS, ("dynamodb:Query", {"Fn::Sub": "${InvoiceTable.Arn}/index/due"})],
+    "WatchRole": [
+        *FOLLOW_PAYMENTS,
+        ("dynamodb:BatchGetItem", attribute("InvoiceTable")),
+        ("dynamodb:Query", {"Fn::Sub": "${InvoiceTable.Arn}/index/due"}),
+    ],
     "WatchScheduleRole": [("lambda:InvokeFunction", {"Ref": "WatchFunctionAliaslive"})],
     # With CanaryRollout only.
     "RolloutRole": [
