@@ -23,7 +23,7 @@ from tests.support import ROOT
 from tests.support.account import SHOP_ID
 from tests.support.marks import with_part
 from tests.support.paying import let_pass, post_postback, status_of
-from tests.support.processes import descendants
+from tests.support.processes import runtimes_of
 from tests.support.stack import Stack
 
 PAGE = ROOT / "docs" / "payment-faults.md"
@@ -55,10 +55,11 @@ def _provider_row(name: str, fault: str, calls: int = 1, **arguments: Any) -> "F
 
 
 def _warm(stack: Stack, _: str) -> None:
-    """The sandboxes of postback and page have started."""
+    """The sandboxes of postback, page and watcher have started."""
     stack.tell("/provider/postbacks/test")
     stack.tell("/provider/postbacks/wait")
     status_of(stack, "UNKNOWN1")
+    stack.tell("/schedules/run")
 
 
 def _tell(path: str, **arguments: Any) -> Step:
@@ -122,7 +123,7 @@ def _kill(handler: str, service: str, operation: str, count: int, begin: Step = 
     """Kills the sandbox of a function while a request of it hangs.
 
     Args:
-        handler: The function's handler.
+        handler: The function's module.
         service: Where the request hangs: ``table``, ``bus`` or ``provider``.
         operation: Which one.
         count: Which of its requests.
@@ -130,16 +131,16 @@ def _kill(handler: str, service: str, operation: str, count: int, begin: Step = 
     """
 
     def kill(stack: Stack, invoice_id: str) -> None:
+        [sandbox] = runtimes_of(stack.process.pid, f"{handler}.lambda_handler")
         with ThreadPoolExecutor(1) as other:
             begun = other.submit(_ignoring_its_death, begin, stack, invoice_id)
             deadline_s = time.monotonic() + _BEGINS_WITHIN_S
             while _requests(stack, service, operation) < count:  # until it hangs
-                assert time.monotonic() < deadline_s, stack.calls_of("table")
-            for pid, command in descendants(stack.process.pid).items():
-                # The runtime client, whose handler is its last argument; the emulator has all of that in its own.
-                if command.split("\0")[1:4] == ["-m", "awslambdaric", f"{handler}.lambda_handler"]:
-                    os.kill(pid, signal.SIGKILL)
+                assert time.monotonic() < deadline_s, stack.calls_of(service)
+            os.kill(sandbox, signal.SIGKILL)
             begun.result()
+        stack.tell("/table/forget")
+        stack.tell("/bus/forget")
 
     return kill
 
@@ -327,38 +328,39 @@ FAULTS = [
     # Death
     Fault(
         "the postback's sandbox is killed before CryptoCloud answers", "500", ONCE, BY_SCHEDULE, "paid",
-        _provider("slow", value=30, times=1), _kill_postback("provider", "info", 1),
+        _all(_warm, _provider("slow", value=30)), _kill_postback("provider", "info", 2),
     ),
     Fault(
         "the postback's sandbox is killed between answer and step", "500", ONCE, BY_SCHEDULE, "paid",
-        _writes("hung"), _kill_postback("table", "UpdateItem", 1),
+        _all(_warm, _writes("hung", "hung")), _kill_postback("table", "UpdateItem", 1),
     ),
     Fault(
         "the postback's sandbox is killed between step and event", "500", ONCE, NEXT_RUN, "paid",
-        _events("hung"), _kill_postback("bus", "PutEvents", 1),
+        _all(_warm, _events("hung", "hung")), _kill_postback("bus", "PutEvents", 1),
     ),
     Fault(
         "the postback's sandbox is killed between event and its note", "500", TWICE, AT_ONCE, "paid",
-        _writes("", "hung"), _kill_postback("table", "UpdateItem", 2),
+        _all(_warm, _writes("", "hung", "hung")), _kill_postback("table", "UpdateItem", 2),
     ),
     Fault(
         "the postback is lost, and the watcher is killed between answer and step", "lost", ONCE, NEXT_RUN, "paid",
-        _all(_postback(fate="lost"), _due, _writes("hung")), _kill("watch_invoices", "table", "UpdateItem", 1, _run),
+        _all(_warm, _postback(fate="lost"), _due, _writes("hung", "hung")),
+        _kill("watch_invoices", "table", "UpdateItem", 1, _run),
     ),
     Fault(
         "the postback is lost, and the watcher is killed between step and event", "lost", ONCE, NEXT_RUN, "paid",
-        _all(_postback(fate="lost"), _due, _events("hung")), _kill("watch_invoices", "bus", "PutEvents", 1, _run),
+        _all(_warm, _postback(fate="lost"), _due, _events("hung", "hung")),
+        _kill("watch_invoices", "bus", "PutEvents", 1, _run),
     ),
     Fault(
         "the postback is lost, and the watcher is killed between event and its note", "lost", TWICE, BY_SCHEDULE,
-        "paid",
-        _all(_postback(fate="lost"), _due, _writes("", "hung")),
-        _kill("watch_invoices", "table", "UpdateItem", 2, _run),
-        watched=True,
+        "paid", _all(_warm, _postback(fate="lost"), _due, _writes("", "hung", "hung")),
+        _kill("watch_invoices", "table", "UpdateItem", 2, _run), watched=True,
     ),
     Fault(
         "the postback is lost, and a page's sandbox is killed between step and event", "lost", ONCE, NEXT_RUN, "paid",
-        _all(_postback(fate="lost"), _events("hung")), _kill("invoice_info", "bus", "PutEvents", 1, _ask_as_a_page),
+        _all(_warm, _postback(fate="lost"), _events("hung", "hung")),
+        _kill("invoice_info", "bus", "PutEvents", 1, _ask_as_a_page),
     ),
     # Two at once
     Fault(

@@ -132,6 +132,7 @@ class World(NamedTuple):
     late: tuple[str, ...] = ()
     published: frozenset[str] = frozenset()
     hinted: bool = False
+    last_asker: int | None = None
     faults: int = 0
 
     def at(self, number: int) -> Paused | Ended:
@@ -167,14 +168,12 @@ def written(world: World, write: str) -> tuple[World, str]:
     """Returns the world in which a write has arrived, and the answer to it."""
     record, answer = arrive(world.record, write)
     hurried = answer != REFUSED and "ADD #hurried" in write
-    after = world._replace(record=record, hinted=world.hinted or hurried)
-    check(world, after)
-    return after, answer
+    return world._replace(record=record, hinted=world.hinted or hurried), answer
 
 
 def check(before: World, after: World) -> None:
     """Holds the promises of a step from one world to the next."""
-    item = after.item
+    item, last = after.item, after.last_asker
     status, unpublished = item["status"]["S"], item.get("unpublished", {"SS": []})["SS"]
     waits = item.get("queue") == {"S": NOW} and int(item["due"]["N"]) <= NOW_S
     assert RANKS[status] >= RANKS[before.item["status"]["S"]], f"a status goes back: {after}"
@@ -182,6 +181,8 @@ def check(before: World, after: World) -> None:
     passed = {name.removesuffix("_at") for name in item if name.endswith("_at")} & RANKS.keys() - {"created"}
     assert passed <= {*after.published, *unpublished}, f"an event is lost: {after}"
     assert waits or not after.hinted or status in DELIVERABLE, f"a hint is lost: {after}"
+    if last is not None and after.followers[last][0] == "postback" and after.at(last) == Ended("done"):
+        assert waits or status in DELIVERABLE, f"a postback is forgotten: {after}"
 
 
 def steps(world: World, most_faults: int) -> Iterator[World]:
@@ -202,7 +203,7 @@ def steps(world: World, most_faults: int) -> Iterator[World]:
 
 def asked(world: World, number: int, _: str, __: int) -> Iterator[World]:
     """The provider says what it says now: whoever asks has heard of all that was hinted at before."""
-    yield world.after(number, json.dumps({"status": world.course[0]}), hinted=False)
+    yield world.after(number, json.dumps({"status": world.course[0]}), hinted=False, last_asker=number)
 
 
 def read(world: World, number: int, _: str, __: int) -> Iterator[World]:
@@ -241,7 +242,10 @@ def explore(who: tuple[str, ...], course: tuple[str, ...], most_faults: int) -> 
     first = World(tuple((name, ()) for name in who), course, item)
     left, seen = [first], {first}
     while left:
-        new = set(steps(left.pop(), most_faults)) - seen
+        world = left.pop()
+        new = set(steps(world, most_faults)) - seen
+        for after in new:
+            check(world, after)
         seen |= new
         left += new
     return len(seen)
