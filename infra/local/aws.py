@@ -91,9 +91,9 @@ class Gate:
             operation: The operation's name.
             error: The error that it answers with, or what becomes of the request: ``dropped`` (it does not arrive),
                 ``lost`` (it arrives, its answer does not), ``held`` (it arrives at ``let_go``, and is not answered),
-                ``repeated`` (it is answered, and arrives once more at ``let_go``), ``hung`` (it does not arrive, and its
-                caller waits until it gives up), nothing (it is passed on) or, for ``PutEvents``, ``entry_refused`` (it
-                does not arrive, and the call succeeds without its entries).
+                ``repeated`` (it is answered, and arrives once more at ``let_go``), ``hung`` (it does not arrive, and
+                its caller waits until it gives up), nothing (it is passed on) or, for ``PutEvents``, ``entry_refused``
+                (it does not arrive, and the call succeeds without its entries).
             times: How many requests.
             table: Only those for this table.
         """
