@@ -25,6 +25,7 @@ ORIGIN :=
 CREATE :=
 AMOUNT :=
 FILE :=
+ITEM :=
 SECRET_ARN :=
 YES :=
 PROVIDER_URL :=
@@ -112,9 +113,9 @@ preflight: ## Check whether a deployment can work: make preflight ENV=prod ORIGI
 secret: ## Put API key and shop id into the stack's secret: make secret ENV=prod; CHECK=1 asks whether the key is right
 	@PYTHONPATH=functions $(WITH) $(DEV)/ready -- $(DEV)/bin/python -m infra.secret "$(ENV)" "$(CHECK)"
 
-smoke: ## Check a deployed stack: make smoke URL=https://… [ORIGIN=https://shop.example] [CREATE=1 [AMOUNT=5]]
+smoke: ## Check a deployed stack: make smoke URL=https://… [ORIGIN=https://shop.example] [CREATE=1 [AMOUNT=5|ITEM=mug]]
 	@$(firstword $(wildcard $(LOCAL)/bin/python $(DEV)/bin/python) python3) -m infra.smoke "$(URL)" \
-		--origin="$(ORIGIN)" --create="$(CREATE)" --amount="$(AMOUNT)"
+		--origin="$(ORIGIN)" --create="$(CREATE)" --amount="$(AMOUNT)" --item="$(ITEM)"
 
 prices: ## Check a price list: make prices FILE=prices.json, or FILE=https://shop.example/prices.json
 	@PYTHONPATH=functions $(WITH) $(DEV)/ready -- $(DEV)/bin/python -m infra.prices "$(FILE)"
