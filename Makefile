@@ -129,6 +129,7 @@ lock: ## Resolve pyproject.toml into uv.lock and requirements.txt
 
 bench: on-linux ## Measure start-up and requests into docs/benchmarks.md
 	@$(WITH) $(STACK) $(CONTESTANTS) -- $(LOCAL)/bin/python -m tests.benchmarks
+	@$(LOCAL)/bin/python -m tests.benchmarks.first_click
 
 docs: ## Print the tested fault matrix and the simulation of patience into docs/
 	@$(WITH) $(DEV)/ready -- $(DEV)/bin/python -m tests.integration.fault_matrix

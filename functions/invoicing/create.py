@@ -3,10 +3,12 @@
 import json
 import time
 from collections.abc import Sequence
+from concurrent.futures import Future
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from invoicing import ahead
 from invoicing.aws import SECRETS_LIMIT_S, TABLE_LIMIT_S, dynamodb_client, secrets_manager_client
 from invoicing.contract.errors import (
     FieldError,
@@ -33,6 +35,7 @@ from invoicing.observability import (
     order_in_log,
 )
 from invoicing.patience import Patience
+from invoicing.provider.connection import in_thread
 from invoicing.provider.dialects import chosen_api
 from invoicing.provider.outcomes import Api
 from invoicing.provider.transport import MIN_ATTEMPT_S, Transport
@@ -40,9 +43,9 @@ from invoicing.provider.transport import MIN_ATTEMPT_S, Transport
 if TYPE_CHECKING:
     from invoicing.prices import Prices
 
-# Kept back from the time that Lambda leaves: recording the invoice, completing the record of its key, answering, and
-# flushing logs and metrics.
-RESERVE_S = 2 * TABLE_LIMIT_S + 1.0
+# Kept back from the time that Lambda leaves: recording the invoice while the record of its key is completed, answering,
+# and flushing logs and metrics.
+RESERVE_S = TABLE_LIMIT_S + 1.0
 
 
 class InvoiceService:
@@ -81,17 +84,16 @@ class InvoiceService:
     def from_settings(cls, settings: CreateInvoiceSettings) -> "InvoiceService":
         """Returns a service with real clients; calls nobody yet."""
         table_client = dynamodb_client()
-        provider = Transport(settings.cryptocloud_api_url)
         api = chosen_api(settings.cryptocloud_api, lifetime_minutes=settings.invoice_lifetime, coins=settings.coins)
         return cls(
             settings,
-            CredentialStore(secrets_manager_client(), settings.cryptocloud_secret_arn),
+            CredentialStore(secrets_manager_client(), settings.cryptocloud_secret_arn, first=ahead.secret),
             InvoiceRecords(settings.idempotency_table, table_client),
             # The same client: its connection is open already, from the claim of the key.
             InvoiceTable(settings.invoice_table, table_client),
-            provider,
+            Transport(settings.cryptocloud_api_url, opened=ahead.provider),
             api,
-            _prices_at(settings.price_list_url, provider, api) if settings.price_list_url else None,
+            _prices_at(settings.price_list_url, api) if settings.price_list_url else None,
         )
 
     def prepare(self) -> None:
@@ -103,16 +105,13 @@ class InvoiceService:
         if self._prices is None:
             self._credentials.get()
             return
-        from concurrent.futures import ThreadPoolExecutor  # only here, as all that only a price list needs
-
         # Side by side: if both hang, one after the other would outlast the 10 s that Lambda gives a start. Transports
         # work in this thread only. https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html
-        with ThreadPoolExecutor(1) as pool:
-            reading = pool.submit(self._credentials.get)
-            try:
-                self._prices.current(deadline_s=time.monotonic() + SECRETS_LIMIT_S)
-            finally:
-                reading.result()
+        secret = in_thread(self._credentials.get)
+        try:
+            self._prices.current(deadline_s=time.monotonic() + SECRETS_LIMIT_S)
+        finally:
+            secret.result()
 
     def create(
         self, request: InvoiceRequest | ItemsRequest, key: IdempotencyKey | None, *, lambda_deadline_s: float
@@ -137,19 +136,23 @@ class InvoiceService:
         if isinstance(request, InvoiceRequest):
             self._check_amount(request.amount, "/amount")
             self._check_currency(request)
+        recording = _Recording(self._invoices)
         if key is None:
-            delivery = Delivery(self._create(request, lambda_deadline_s), replayed=False)
+            delivery = Delivery(self._create(request, lambda_deadline_s, recording), replayed=False)
         else:
             delivery = self._records.deliver_once(
                 key,
                 request,
-                lambda: self._create(request, lambda_deadline_s),
+                lambda: self._create(request, lambda_deadline_s, recording),
                 remaining_s=lambda: lambda_deadline_s - time.monotonic(),
             )
+        recording.end()
         self._check_link(delivery.invoice)
         return delivery
 
-    def _create(self, asked: InvoiceRequest | ItemsRequest, lambda_deadline_s: float) -> Invoice:
+    def _create(
+        self, asked: InvoiceRequest | ItemsRequest, lambda_deadline_s: float, recording: "_Recording"
+    ) -> Invoice:
         credentials = self._credentials.get()
         if asked.shop_id not in (None, credentials.shop_id):
             raise InvalidRequest(fields=[FieldError("/shop_id", "must be left out or be the shop of this service")])
@@ -174,7 +177,7 @@ class InvoiceService:
             logger.append_keys(test_mode=True)
             metrics.add_metric(TEST_INVOICE_CREATED, "Count", 1)
         log_created(invoice.invoice_id, request.amount, request.currency)
-        self._record(invoice, request, asked.items if isinstance(asked, ItemsRequest) else ())
+        recording.begin(self._item(invoice, request, asked.items if isinstance(asked, ItemsRequest) else ()))
         return invoice
 
     def _priced(self, asked: ItemsRequest, latest_s: float) -> InvoiceRequest:
@@ -187,28 +190,17 @@ class InvoiceService:
         self._check_amount(request.amount, "/items")
         return request
 
-    def _record(self, invoice: Invoice, request: InvoiceRequest, items: Sequence[Item]) -> None:
-        order_id = request.order_id or None
+    def _item(self, invoice: Invoice, request: InvoiceRequest, items: Sequence[Item]) -> dict[str, Any]:
         record = InvoiceRecord(
-            invoice.invoice_id,
-            f"{request.amount:f}",
-            request.currency,
-            self._api.name,
-            int(time.time()),
-            order_id,
-            tuple((item.id, item.quantity) for item in items),
+            invoice_id=invoice.invoice_id,
+            amount=f"{request.amount:f}",
+            currency=request.currency,
+            api=self._api.name,
+            created_s=int(time.time()),
+            order_id=request.order_id or None,
+            items=tuple((item.id, item.quantity) for item in items),
         )
-        item = new_item(record, retention_s=self._settings.invoice_retention * 24 * 60 * 60)
-        try:
-            self._invoices.record(item)
-        except Exception as error:  # whatever it is, the buyer gets the link
-            if order_id and order_in_log(order_id) != order_id:
-                del item["order_id"]
-            # With the whole record, so that the owner can put it into the table: docs/payments.md.
-            logger.error(
-                "invoice not recorded", reason=getattr(error, "reason", type(error).__name__), record=json.dumps(item)
-            )
-            metrics.add_metric(INVOICE_NOT_RECORDED, "Count", 1)
+        return new_item(record, retention_s=self._settings.invoice_retention * 24 * 60 * 60)
 
     def _call_provider(
         self, request: InvoiceRequest, credentials: Credentials, budget: "_Budget", latest_s: float
@@ -245,11 +237,11 @@ class InvoiceService:
             raise InvalidRequest(fields=[FieldError("/currency", f"must be one of {', '.join(self._api.currencies)}")])
 
 
-def _prices_at(url: str, provider: Transport, api: Api) -> "Prices":
+def _prices_at(url: str, api: Api) -> "Prices":
     # Imported here: no start-up takes the time of a list that there is not.
     from invoicing.prices import Prices, site_of
 
-    return Prices(url, site_of(url, tls=provider.tls), api.currencies)
+    return Prices(url, site_of(url), api.currencies)
 
 
 class _Budget:
@@ -264,3 +256,34 @@ class _Budget:
 
     def __exit__(self, *_: object) -> None:
         self.left_s -= time.monotonic() - self._started_s
+
+
+class _Recording:
+    """The record of one invoice, written while the record of its key is completed: the buyer waits for one of them."""
+
+    def __init__(self, invoices: InvoiceTable) -> None:
+        self._invoices = invoices
+        self._written: Future[None] | None = None
+        self._item: dict[str, Any] = {}
+
+    def begin(self, item: dict[str, Any]) -> None:
+        """Begins to write.
+
+        Args:
+            item: What ``new_item`` returns.
+        """
+        self._item, self._written = item, in_thread(self._invoices.record, item)
+
+    def end(self) -> None:
+        """Waits until it is written, if it was begun. Whatever went wrong, the buyer gets the link."""
+        error = self._written and self._written.exception()
+        if not error:
+            return
+        order_id = self._item.get("order_id", {}).get("S")
+        if order_id and order_in_log(order_id) != order_id:
+            del self._item["order_id"]
+        # With the whole record, so that the owner can put it into the table: docs/payments.md.
+        logger.error(
+            "invoice not recorded", reason=getattr(error, "reason", type(error).__name__), record=json.dumps(self._item)
+        )
+        metrics.add_metric(INVOICE_NOT_RECORDED, "Count", 1)

@@ -6,10 +6,11 @@ Every write says under which condition it holds, because each may arrive late, t
 |---|---|---|
 | ``record`` | there is no such invoice | a late copy undoes a payment |
 | ``step`` | the invoice exists with a lower status | a status goes back; an update creates an invoice |
-| ``published`` | exactly these statuses are unpublished | an event that came meanwhile is never published |
+| ``published`` | exactly these statuses are unpublished, nobody hurried since | news or a hint in between is lost |
 | ``take_turn`` | nobody asked in the last seconds | a hundred pages ask the provider a hundred times |
 | ``hurry`` | the invoice exists and is not paid | an update creates an invoice, or wakes one that is done |
 | ``postpone`` | nothing became due or unpublished meanwhile | news that came in between waits |
+| ``put_behind`` | it is still due | one that was asked about meanwhile is due again |
 """
 
 import contextlib
@@ -149,7 +150,8 @@ class InvoiceTable:
     def published(self, invoice: InvoiceRecord) -> None:
         """Notes that the events of an invoice were published, and when it is due next.
 
-        If another status came meanwhile, nothing is noted: whoever publishes that one publishes these again.
+        If another status or a hint came meanwhile, nothing is noted: whoever looks next publishes these again. An
+        invoice that somebody hurried stays due at once: what is published now may be older than the hint.
 
         Args:
             invoice: The invoice as it was when its events were published.
@@ -160,13 +162,18 @@ class InvoiceTable:
         """
         due_s = self._next_due_s(invoice)
         to_due, names, values = _next(invoice.invoice_id, due_s)
-        # Without a due time this is a REMOVE already.
+        if invoice.hurried and invoice.status not in DELIVERABLE:
+            update, names, values = "REMOVE #unpublished", {}, {}
+        else:
+            # Without a due time this is a REMOVE already.
+            update = f"{to_due}, #unpublished" if due_s is None else f"{to_due} REMOVE #unpublished"
+        same, hurried = _hurried_no_more_than(invoice)
         self._update(
             invoice.invoice_id,
-            f"{to_due}, #unpublished" if due_s is None else f"{to_due} REMOVE #unpublished",
-            "attribute_exists(invoice_id) AND #unpublished = :published",
-            {"#unpublished": "unpublished", **names},
-            {":published": {"SS": sorted(invoice.unpublished)}, **values},
+            update,
+            f"attribute_exists(invoice_id) AND #unpublished = :published AND {same}",
+            {"#unpublished": "unpublished", "#hurried": "hurried", **names},
+            {":published": {"SS": sorted(invoice.unpublished)}, **hurried, **values},
         )
 
     def take_turn(self, invoice_id: str) -> bool:
@@ -218,15 +225,28 @@ class InvoiceTable:
             ServiceNotConfigured: There is no such table, or it is not for this function to use.
         """
         to_due, names, values = _next(invoice.invoice_id, self._next_due_s(invoice))
-        same = "attribute_not_exists(#hurried)"
-        if invoice.hurried:
-            same, values = "#hurried = :hurried", {":hurried": _number(invoice.hurried), **values}
+        same, hurried = _hurried_no_more_than(invoice)
         self._update(
             invoice.invoice_id,
             to_due,
             f"attribute_exists(invoice_id) AND attribute_not_exists(#unpublished) AND {same}",
             {"#unpublished": "unpublished", "#hurried": "hurried", **names},
-            values,
+            {**hurried, **values},
+        )
+
+    def put_behind(self, invoice: InvoiceRecord) -> None:
+        """Puts an invoice that could not be asked about behind all others that are due, so that these have their turn.
+
+        Raises:
+            ProviderUnavailable: The table was not reached.
+            ServiceNotConfigured: There is no such table, or it is not for this function to use.
+        """
+        self._update(
+            invoice.invoice_id,
+            "SET #due = :now",
+            "attribute_exists(invoice_id) AND #due <= :now",
+            {"#due": "due"},
+            {":now": _number(int(self._clock()))},
         )
 
     def due(self, queue: str) -> Iterator[tuple[str, int]]:
@@ -359,6 +379,13 @@ def _seen_at(status: Status) -> str:
     return f"{status}_at"
 
 
+def _hurried_no_more_than(invoice: InvoiceRecord) -> tuple[str, dict[str, Any]]:
+    """Returns the condition that nobody has hurried an invoice since it was read, and the condition's values."""
+    if not invoice.hurried:
+        return "attribute_not_exists(#hurried)", {}
+    return "#hurried = :hurried", {":hurried": _number(invoice.hurried)}
+
+
 def _next(invoice_id: str, due_s: int | None) -> tuple[str, dict[str, str], dict[str, Any]]:
     if due_s is None:
         return "REMOVE #queue, #due", _DUE_NAMES, {}
@@ -369,8 +396,10 @@ def _next(invoice_id: str, due_s: int | None) -> tuple[str, dict[str, str], dict
 def _record_of(item: dict[str, Any]) -> InvoiceRecord:
     try:
         status = status_or_none(item["status"]["S"])
-        if status is None:
-            raise ValueError("no status")  # noqa: TRY301 - the same as any other damage
+        seen_s = {other: int(item[_seen_at(other)]["N"]) for other in STATUSES if _seen_at(other) in item}
+        unpublished = frozenset(filter(None, map(status_or_none, item.get("unpublished", {"SS": []})["SS"])))
+        if status is None or unpublished - seen_s.keys():
+            raise ValueError("no status, or no time of one")  # noqa: TRY301 - the same as any other damage
         return InvoiceRecord(
             invoice_id=item["invoice_id"]["S"],
             amount=item["amount"]["S"],
@@ -382,8 +411,8 @@ def _record_of(item: dict[str, Any]) -> InvoiceRecord:
             if "items" in item
             else (),
             status=status,
-            seen_s={other: int(item[_seen_at(other)]["N"]) for other in STATUSES if _seen_at(other) in item},
-            unpublished=frozenset(filter(None, map(status_or_none, item.get("unpublished", {"SS": []})["SS"]))),
+            seen_s=seen_s,
+            unpublished=unpublished,
             due_s=int(item["due"]["N"]) if "due" in item else None,
             hurried=int(item.get("hurried", {"N": "0"})["N"]),
         )

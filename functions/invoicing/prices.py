@@ -4,7 +4,6 @@ Imported only where there is a list: without one, no start-up takes the time.
 """
 
 import re
-import ssl
 import time
 from collections.abc import Callable, Sequence
 from decimal import Decimal
@@ -106,14 +105,13 @@ class Prices:
         metrics.add_metric(metric, "Count", 1)
 
 
-def site_of(url: str, *, tls: ssl.SSLContext | None = None) -> Transport:
+def site_of(url: str) -> Transport:
     """Returns the transport to the site of a price list.
 
     Args:
         url: Where the list is.
-        tls: The ``tls`` of another transport, if there is one.
     """
-    return Transport(url, peer="the site of the price list", latency=None, tls=tls)
+    return Transport(url, peer="the site of the price list", latency=None)
 
 
 def read_price_list(

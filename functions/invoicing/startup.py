@@ -8,6 +8,10 @@ import gc
 
 gc.disable()
 
+from invoicing import ahead
+
+ahead.begin()
+
 from collections.abc import Callable
 
 from invoicing.observability import logger, warn_of_switched_off_promises

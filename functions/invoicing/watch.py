@@ -4,18 +4,22 @@ Nothing depends on a run being whole. What it does not reach stays due, the next
 runs at once only ask twice: every step has its condition.
 """
 
+import contextlib
 import heapq
 import time
 from collections.abc import Iterable, Iterator
 from itertools import batched, chain
 from typing import NamedTuple
 
-from invoicing.contract.errors import InvoicingError
+from invoicing.contract.errors import InternalError, InvoicingError
 from invoicing.contract.settings import PaymentSettings
+from invoicing.contract.statuses import DELIVERABLE
 from invoicing.invoices import NOW, SHARDS, InvoiceRecord, InvoiceTable
 from invoicing.observability import OLDEST_DUE, WATCH_STOPPED, logger, metrics
 from invoicing.payments import ASK_LIMIT_S, Payments
 
+# So many calls that fail in a row are the provider's failure. Fewer may be that of the invoices that they are about.
+MOST_FAILURES = 3
 # What must be left of the run's time to begin something: a call to the provider, and the writes that follow from it.
 ROUND_S = ASK_LIMIT_S + 6.0
 
@@ -80,7 +84,14 @@ class Watcher:
         for invoice_id, _ in due:
             if invoice_id not in seen:
                 seen.add(invoice_id)
-                if record := self._table.read(invoice_id):
+                try:
+                    record = self._table.read(invoice_id)
+                except InternalError as error:
+                    # A damaged record, which must not keep the others waiting.
+                    logger.error("invoice left out", reason=error.reason)
+                    metrics.add_metric(type(error).__name__, "Count", 1)
+                    continue
+                if record:
                     yield record
 
     def _publish(self, waiting: Iterator[InvoiceRecord], deadline_s: float) -> tuple[int, list[InvoiceRecord]]:
@@ -95,6 +106,9 @@ class Watcher:
                 try:
                     self._payments.publish(invoice)
                     published += 1
+                    if invoice.hurried and invoice.status not in DELIVERABLE:
+                        # Somebody said that more has happened since.
+                        urgent.append(invoice)
                 except InvoicingError as error:
                     # The others would fail likewise. Asking does not need the bus.
                     logger.error("watcher stopped publishing", reason=error.reason)
@@ -103,16 +117,29 @@ class Watcher:
 
     def _ask(self, due: Iterator[InvoiceRecord], deadline_s: float) -> tuple[int, int, InvoiceRecord | None]:
         """Returns how many invoices it asked about, how many had news, and the first one that it left."""
-        asked = stepped = 0
+        asked = stepped = failures = 0
+        left: InvoiceRecord | None = None
         for batch in batched(due, self._ids_in_a_call, strict=False):
             if deadline_s - time.monotonic() < ROUND_S:
-                return asked, stepped, batch[0]
+                return asked, stepped, left or batch[0]
             try:
                 stepped += self._payments.follow_all(batch)
             except InvoicingError as error:
-                # The next call would fail likewise. What is due stays due.
-                logger.error("watcher stopped asking", reason=error.reason)
-                metrics.add_metric(WATCH_STOPPED, "Count", 1)
-                return asked, stepped, batch[0]
-            asked += len(batch)
-        return asked, stepped, None
+                logger.error("invoices not asked about", reason=error.reason, first=batch[0].invoice_id)
+                left = left or batch[0]
+                self._put_behind(batch)
+                failures += 1
+                if failures == MOST_FAILURES:
+                    # The next call would fail likewise. What is due stays due.
+                    metrics.add_metric(WATCH_STOPPED, "Count", 1)
+                    break
+            else:
+                asked += len(batch)
+                failures = 0
+        return asked, stepped, left
+
+    def _put_behind(self, batch: Iterable[InvoiceRecord]) -> None:
+        # Otherwise the same ones would fail first in each run, and those behind them would never be asked about.
+        with contextlib.suppress(InvoicingError):
+            for invoice in batch:
+                self._table.put_behind(invoice)

@@ -8,6 +8,8 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+import urllib3
+
 from infra.local.demo import DemoFailed, show, show_v2
 from infra.local.stack import Endpoints, LocalStack, Options, PortTaken
 
@@ -26,6 +28,9 @@ def main() -> int:
         return 0
     except (DemoFailed, PortTaken) as failure:
         print(failure, file=sys.stderr)
+        return 1
+    except urllib3.exceptions.HTTPError as failure:
+        print(f"A part of the stack gave no answer: {failure}. The functions' log: {_LOG}", file=sys.stderr)
         return 1
 
 
@@ -55,7 +60,7 @@ def _run(arguments: argparse.Namespace) -> int:
         print("For the real CryptoCloud set both CRYPTOCLOUD_API_KEY and CRYPTOCLOUD_SHOP_ID.", file=sys.stderr)
         return 1
     real = (api_key, shop_id) if api_key and shop_id else None
-    options = Options(first_port=arguments.port, real_provider=real, scheduled=True)
+    options = Options(first_port=arguments.port, real_provider=real, price_list=True, watched=True)
     with LocalStack(sys.stdout, options, announce=_announce) as stack:
         print(_welcome(stack.endpoints), flush=True)
         signal.pause()
@@ -101,7 +106,7 @@ The stack is up. Ctrl-C stops it.
 
 Without a browser:
 
-  curl {endpoints.invoice_url} -H 'Content-Type: application/json' -d '{{"amount": 19.99, "currency": "USD"}}'
+  curl {endpoints.invoice_url} -H 'Content-Type: application/json' -d '{{"items": [{{"id": "mug", "quantity": 2}}]}}'
 
 To ask now for payments without a postback, not in ten minutes:
 

@@ -8,7 +8,7 @@ import random
 import subprocess
 import tempfile
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -21,6 +21,8 @@ _PYTHON = Path(__file__).resolve().parents[2] / ".venv-local" / "bin" / "python"
 _UNTIL_LISTENING = urllib3.Retry(connect=120, read=0, backoff_factor=0.05, backoff_max=0.5)
 
 _SHOWN_CHARACTERS = 2000
+# Longer than any caller waits.
+_HANG_S = 30
 
 
 class Moto:
@@ -57,7 +59,7 @@ class Moto:
 
 
 class Gate:
-    """Stands before one AWS service, passes requests on to moto and can be told not to.
+    """The way to one AWS service: passes requests on to moto, or fails them when it is asked to.
 
     Args:
         upstream: moto's URL.
@@ -72,26 +74,31 @@ class Gate:
         # claims of one key could both succeed. All tables are behind one gate.
         self._one_at_a_time = threading.Lock()
         self._calls: Counter[str] = Counter()
-        self._errors: dict[str, list[str]] = {}
+        self._calls_of: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self._errors: list[tuple[str, str | None, str]] = []
         self._held: list[tuple[str, Mapping[str, str], bytes]] = []
         self._dice: random.Random | None = None
         self._share, self._late_s = 0.0, 0.0
         self._late: list[threading.Timer] = []
         self.server = LoopbackServer(port, _GateHandler, self)
 
-    def fail(self, operation: str, error: str = "ThrottlingException", times: int = 1) -> None:
+    def fail(
+        self, operation: str, error: str = "ThrottlingException", times: int = 1, table: str | None = None
+    ) -> None:
         """Fails the next ``times`` requests for an operation, for example ``UpdateItem``.
 
         Args:
             operation: The operation's name.
             error: The error that it answers with, or what becomes of the request: ``dropped`` (it does not arrive),
                 ``lost`` (it arrives, its answer does not), ``held`` (it arrives at ``let_go``, and is not answered),
-                ``repeated`` (it is answered, and arrives once more at ``let_go``) or, for ``PutEvents``,
-                ``entry_refused`` (it does not arrive, and the call succeeds without its entries).
+                ``repeated`` (it is answered, and arrives once more at ``let_go``), ``hung`` (it does not arrive, and its
+                caller waits until it gives up), nothing (it is passed on) or, for ``PutEvents``, ``entry_refused`` (it
+                does not arrive, and the call succeeds without its entries).
             times: How many requests.
+            table: Only those for this table.
         """
         with self._lock:
-            self._errors.setdefault(operation, []).extend([error] * times)
+            self._errors += [(operation, table, error)] * times
 
     def let_go(self) -> None:
         """Lets the requests arrive that are held, the oldest first. Nobody hears the answers."""
@@ -118,6 +125,7 @@ class Gate:
         """Forgets counts, errors and what is held, not what the service holds."""
         with self._lock:
             self._calls.clear()
+            self._calls_of.clear()
             self._errors.clear()
             self._held.clear()
 
@@ -126,13 +134,25 @@ class Gate:
         with self._lock:
             return dict(self._calls)
 
+    def report_by_table(self) -> Mapping[str, Mapping[str, int]]:
+        """Returns the same for each table."""
+        with self._lock:
+            return {table: dict(calls) for table, calls in self._calls_of.items()}
+
     def _answer(self, path: str, headers: Mapping[str, str], body: bytes) -> tuple[int, bytes] | None:
         request = path, headers, body
         operation = headers.get("X-Amz-Target", "").rpartition(".")[2]
+        table = _table_of(body)
         with self._lock:
             self._calls[operation] += 1
-            errors = self._errors.get(operation)
-            fate, late_s = (errors.pop(0), None) if errors else self._throw()
+            if table:
+                self._calls_of[table][operation] += 1
+            error = next(
+                (error for error in self._errors if error[:2] in ((operation, None), (operation, table))), None
+            )
+            if error:
+                self._errors.remove(error)
+            fate, late_s = (error[2], None) if error else self._throw()
         match fate:
             case "":
                 return self._pass_on(*request)
@@ -152,10 +172,13 @@ class Gate:
                 answers: list[tuple[int, bytes]] = []
                 self._later(late_s or 0, lambda: answers.append(self._pass_on(*request))).join()
                 return answers[0]
+            case "hung":
+                self.server.stopped.wait(_HANG_S)
+                return None
             case "entry_refused":
                 return 200, _refused_entries(body)
             case error:
-                return 400, f'{{"__type": "{error}", "message": "told to"}}'.encode()
+                return 400, f'{{"__type": "{error}", "message": "as asked"}}'.encode()
 
     def _throw(self) -> tuple[str, float | None]:
         if self._dice is None or self._dice.random() >= self._share:
@@ -183,12 +206,22 @@ class Gate:
         return response.status, response.data
 
 
+def _table_of(body: bytes) -> str | None:
+    try:
+        return json.loads(body).get("TableName")
+    except (AttributeError, ValueError):
+        return None
+
+
 def _refused_entries(body: bytes) -> bytes:
-    entries = [{"ErrorCode": "InternalFailure", "ErrorMessage": "told to"} for _ in json.loads(body)["Entries"]]
+    entries = [{"ErrorCode": "InternalFailure", "ErrorMessage": "as asked"} for _ in json.loads(body)["Entries"]]
     return json.dumps({"FailedEntryCount": len(entries), "Entries": entries}).encode()
 
 
 class _GateHandler(QuietHandler):
+    def do_GET(self) -> None:
+        self.answer(200, b"healthy")  # as DynamoDB answers whoever only connects
+
     def do_POST(self) -> None:
         body = self.read_body()
         gate: Gate = self.server.owner

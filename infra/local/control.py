@@ -2,9 +2,9 @@
 
 ``GET /`` answers with the endpoints, ``GET /provider`` with what the sandbox saw, ``GET /provider/postbacks`` with what
 it sent and what the answers were, ``GET /events`` with what EventBridge delivered, ``GET /secrets``, ``GET /table`` and
-``GET /bus`` with the calls that Secrets Manager, DynamoDB and EventBridge saw. ``POST /provider/faults`` makes the
-sandbox misbehave, ``POST /schedules/run`` runs the watcher now; a ``POST`` to any unknown path answers with the list of
-all orders. The members of the JSON object in the body are the arguments.
+``GET /bus`` with the calls that Secrets Manager, DynamoDB and EventBridge saw, ``GET /table/calls`` with those of each
+table. ``POST /provider/faults`` makes the sandbox misbehave, ``POST /schedules/run`` runs the watcher now. A ``POST``
+to any unknown path answers with the list of all orders. The members of the JSON object in the body are the arguments.
 """
 
 import json

@@ -10,6 +10,9 @@ import urllib3
 
 from infra.local.stack import Endpoints
 
+# Longer than the control port waits for a postback.
+_CONTROL_TIMEOUT_S = 60
+
 
 class DemoFailed(Exception):
     """Something did not go as promised."""
@@ -47,7 +50,7 @@ def show(endpoints: Endpoints) -> None:
     _promise(status == 400 and pointers == {"/amount", "/curency"}, "the refusal of a bad request")
 
     seen = _control(endpoints, "GET", "/provider")
-    _promise(len(seen["calls"]) == len(seen["invoices"]) == 3, "three invoices at the provider, and no call besides")
+    _promise(len(seen["calls"]) == len(seen["invoices"]) == 3, "three invoices at the provider, and no other call")
 
     print("\n5. The buyer of order A-1001 pays, and the shop hears of it\n")
     _show_payment(endpoints, payload)
@@ -84,7 +87,7 @@ def _show_payment(endpoints: Endpoints, invoice: dict[str, Any]) -> None:
 
     _control(endpoints, "POST", "/provider/postbacks/wait")
     answers = [postback["status"] for postback in _control(endpoints, "GET", "/provider/postbacks")["postbacks"]]
-    print(f"   CryptoCloud posts to {endpoints.postback_url} -> {answers}")
+    print(f"   CryptoCloud posts to {endpoints.postback_url} -> {', '.join(map(str, answers)) or 'nothing'}")
     _promise(answers == [200], "the answer to the postback")
 
     url = f"{endpoints.status_url}?uuid=INV-{invoice['invoice_id']}"
@@ -102,7 +105,9 @@ def _show_payment(endpoints: Endpoints, invoice: dict[str, Any]) -> None:
 
 def _control(endpoints: Endpoints, method: str, path: str, **arguments: Any) -> dict[str, Any]:
     body = json.dumps(arguments) if method == "POST" else None
-    response = urllib3.request(method, f"{endpoints.control_url}{path}", body=body, retries=False)
+    response = urllib3.request(
+        method, f"{endpoints.control_url}{path}", body=body, retries=False, timeout=_CONTROL_TIMEOUT_S
+    )
     reply: dict[str, Any] = response.json()
     _promise(response.status == 200, f"{path[1:]} ({reply})")
     return reply

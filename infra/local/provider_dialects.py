@@ -143,7 +143,10 @@ class V2:
         if complaint_of_extras := _complaint_of_extras(request.get("add_fields", {})):
             return self.error(400, complaint_of_extras)
         invoice_id = shop.add(request, "v2")
-        return 200, {"status": "success", "result": self.told(shop, invoice_id) | {"link": shop.pay_url(invoice_id)}}
+        return 200, {
+            "status": "success",
+            "result": self.described(shop, invoice_id) | {"link": shop.pay_url(invoice_id)},
+        }
 
     def info(self, shop: Shop, request: Mapping[str, Any]) -> Answer:
         """Says all of up to 100 invoices; those that it does not know are left out."""
@@ -151,7 +154,7 @@ class V2:
         if not isinstance(uuids, list) or len(uuids) > _MAX_UUIDS:
             return self.error(400, f"Send a list of at most {_MAX_UUIDS}.", "uuids")
         known = [str(uuid).removeprefix("INV-") for uuid in uuids if shop.find(uuid)]
-        return 200, {"status": "success", "result": [self.told(shop, invoice_id) for invoice_id in known]}
+        return 200, {"status": "success", "result": [self.described(shop, invoice_id) for invoice_id in known]}
 
     def list(self, shop: Shop, request: Mapping[str, Any]) -> Answer:
         """Says all invoices of some days, oldest first."""
@@ -161,7 +164,7 @@ class V2:
         except (KeyError, TypeError, ValueError):
             return self.error(400, "Send start and end as dd.mm.yyyy, offset and limit as numbers.")
         wanted = [
-            self.told(shop, invoice_id) | {"pay_url": shop.pay_url(invoice_id)}
+            self.described(shop, invoice_id) | {"pay_url": shop.pay_url(invoice_id)}
             for invoice_id, invoice in shop.invoices.items()
             if start.isoformat() <= invoice["created"][:10] <= end.isoformat()
         ]
@@ -180,7 +183,7 @@ class V2:
         """Returns where in a reply the link is: the object and the name."""
         return reply["result"], "link"
 
-    def told(self, shop: Shop, invoice_id: str) -> dict[str, Any]:
+    def described(self, shop: Shop, invoice_id: str) -> dict[str, Any]:
         """Returns all that it says of an invoice, also in a postback."""
         invoice = shop.invoices[invoice_id]
         status, amount = invoice["status_invoice"], float(invoice["amount"])

@@ -1,4 +1,4 @@
-"""What the provider sandbox can be told to do wrong.
+"""What the provider sandbox does wrong when it is asked to.
 
 Faults are for the next requests (``Sandbox.misbehave``, or ``POST /provider/faults`` on the control port) or for one
 request to create (its ``description``, in v2 its ``order_id``, is ``sandbox:<fault>`` or ``sandbox:<fault>=<value>``):
@@ -68,7 +68,7 @@ class Fault:
 
 
 def spoil_link(fault: str, place: dict[str, Any], name: str) -> None:
-    """Makes of a link in a reply what ``foreign``, ``no_pay_url`` and ``bare_link`` stand for."""
+    """Changes the link in a reply as ``foreign``, ``no_pay_url`` and ``bare_link`` ask for."""
     link = place.pop(name)
     if fault == "foreign":
         place[name] = "https://pay.cryptocloud.plus.example/DZLF4212"

@@ -1,4 +1,4 @@
-"""The page of an invoice at the provider, where a buyer would pay. Here a press of a button stands for the money."""
+"""The page of an invoice at the provider, where a buyer would pay. Here a button takes the place of money."""
 
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -37,11 +37,14 @@ _MEANINGS = {
 }
 _STYLE = """<style>
 :root { color-scheme: light dark; font: 1.125rem/1.6 system-ui, sans-serif; }
-body { display: grid; place-items: center; min-height: 90vh; margin: 0; padding: 1rem; text-align: center; }
-main { max-width: 32rem; padding: 1rem 2.5rem; border: 1px solid #8888; border-radius: 1rem; }
+body { display: grid; grid-template-columns: minmax(0, 1fr); place-items: center; }
+body { min-height: 90vh; margin: 0; padding: 1rem; text-align: center; }
+main { box-sizing: border-box; width: min(32rem, 100%); padding: 1rem 1.5rem; overflow-wrap: anywhere; }
+main { border: 1px solid #8888; border-radius: 1rem; }
 h1 { font-size: 1.25rem; font-weight: 400; }
 form { display: flex; flex-wrap: wrap; gap: .75rem; justify-content: center; }
 button { min-height: 44px; padding: .25rem 1rem; font: inherit; cursor: pointer; }
+ul { padding: 0; list-style: none; }
 strong { font-size: 2.25rem; }
 </style>"""
 
@@ -63,6 +66,7 @@ def pay_page(invoice_id: str, invoice: Mapping[str, Any], project: Project, post
         if status in action.possible_in
     )
     parts = [
+        "<p>This page belongs to a sandbox: no money is moved. The buttons do what a buyer, or time, would do.</p>",
         f"<h1>Invoice {escape(invoice_id)}</h1>",
         f"<p><strong>{escape(str(invoice['amount']))} {escape(str(invoice.get('currency', 'USD')))}</strong></p>",
         f"<p>Order {escape(str(order))}</p>" if order else "",
@@ -70,7 +74,6 @@ def pay_page(invoice_id: str, invoice: Mapping[str, Any], project: Project, post
         f'<form method="post">{buttons}</form>' if buttons else "",
         _news_of(invoice_id, postbacks, project) if status in ("paid", "overpaid") else "",
         _way_back(status, project),
-        "<p>This page belongs to a sandbox: no money is moved. The buttons do what a buyer, or time, would do.</p>",
     ]
     return _page(f"Invoice {invoice_id}: {status}", "".join(parts))
 

@@ -81,7 +81,6 @@ class Postbacks:
     def __init__(self, project: Project, announce: Callable[[str], None]) -> None:
         self._at_start = project
         self._announce = announce
-        self._http = urllib3.PoolManager(retries=False, timeout=_ANSWER_TIMEOUT_S)
         self._changed = threading.Condition()
         self._under_way = 0
         self.forget()
@@ -181,10 +180,9 @@ class Postbacks:
         status, error = None, None
         try:
             headers = {"Content-Type": postback.content_type}
-            answer = self._http.request(
-                "POST", str(project.notification_url), body=postback.body.encode(), headers=headers, redirect=False
-            )
-            status = answer.status
+            with urllib3.PoolManager(retries=False, timeout=_ANSWER_TIMEOUT_S) as http:
+                url, body = str(project.notification_url), postback.body.encode()
+                status = http.request("POST", url, body=body, headers=headers, redirect=False).status
         except urllib3.exceptions.HTTPError as failure:
             error = str(failure)
         with self._changed:

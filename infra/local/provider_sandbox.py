@@ -1,6 +1,6 @@
-"""CryptoCloud's API, v1 and v2, as a real HTTP server on loopback, with a pay page whose buttons stand for money.
+"""CryptoCloud's API, v1 and v2, as a real HTTP server on loopback, with a pay page on which buttons replace money.
 
-It can be told to misbehave: see ``provider_faults`` for its answers, ``Postbacks.interfere`` for its postbacks.
+It misbehaves when it is asked to: see ``provider_faults`` for its answers, ``Postbacks.interfere`` for its postbacks.
 """
 
 import gzip
@@ -34,7 +34,7 @@ class Call:
 
 @dataclass(slots=True)
 class Seen:
-    """What the sandbox has seen, and what it is told to do."""
+    """What the sandbox has seen, and what it is asked to do wrong."""
 
     calls: list[Call] = field(default_factory=list)
     asked: list[Call] = field(default_factory=list)
@@ -99,7 +99,7 @@ class Sandbox:
             self._known(invoice_id)["status_invoice"] = status
 
     def press(self, invoice_id: str, action: str) -> None:
-        """Does what a button of the pay page stands for, if that can still happen, and sends the postback if it pays.
+        """Does what a button of the pay page says, if that can still happen, and sends the postback if it pays.
 
         Raises:
             ValueError: There is no such invoice, or no such action.
@@ -132,7 +132,7 @@ class Sandbox:
                 "order_id": invoice.get("order_id"),
             }
             if invoice["api"] == "v2":
-                fields["invoice_info"] = V2().told(self._shop, fields["invoice_id"])
+                fields["invoice_info"] = V2().described(self._shop, fields["invoice_id"])
         self.postbacks.send(fields)
 
     def send_test_postback(self) -> None:
@@ -242,7 +242,7 @@ class _Handler(QuietHandler):
                 self._reset()
             case Fault("status"):
                 headers = {"Retry-After": fault.retry_after} if fault.retry_after else {}
-                self._reply(*dialect.error(int(fault.value), "told to"), headers)
+                self._reply(*dialect.error(int(fault.value), "as asked"), headers)
             case Fault("redirect"):
                 self._reply(302, {}, {"Location": f"{self.sandbox.server.url}/pay/ELSEWHERE"})
             case Fault("refused_key", value=403):

@@ -1,20 +1,43 @@
 """EventBridge Scheduler on one machine: invokes the functions that ``template.yaml`` has schedules for."""
 
 import json
+import re
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-import boto3
-from botocore.config import Config
-
-from infra.local.template import Schedule
-
+_RATE = re.compile(r"rate\((\d+) (minute|hour|day)s?\)")
+_UNITS_S = {"minute": 60, "hour": 60 * 60, "day": 24 * 60 * 60}
 # What a Lambda gets from a schedule without an input of its own, as far as a function might look at it:
 # https://docs.aws.amazon.com/scheduler/latest/APIReference/API_Target.html
 _NOTIFICATION = {"version": "0", "source": "aws.scheduler", "detail-type": "Scheduled Event", "detail": "{}"}
-# Longer than Lambda lets any function run.
-_RUN_TIMEOUT_S = 15 * 60 + 10
+
+
+class Schedule(NamedTuple):
+    """What is run.
+
+    Args:
+        function: Its logical id.
+        every_s: Seconds between two runs.
+    """
+
+    function: str
+    every_s: float
+
+
+def seconds_of(expression: str) -> int:
+    """Returns the seconds between two runs.
+
+    Args:
+        expression: A rate, such as ``rate(10 minutes)``.
+
+    Raises:
+        ValueError: It is no rate.
+    """
+    rate = _RATE.fullmatch(expression)
+    if rate is None:
+        raise ValueError(f"{expression}: the local stack runs schedules such as rate(10 minutes) only")
+    return int(rate[1]) * _UNITS_S[rate[2]]
 
 
 class Scheduler:
@@ -22,15 +45,14 @@ class Scheduler:
 
     Args:
         schedules: What to run.
-        lambda_url: Where Lambda is.
+        client: A Lambda client that waits for a run as long as it takes, and asks once.
         announce: Hears of each run in a sentence.
     """
 
-    def __init__(self, schedules: Sequence[Schedule], lambda_url: str, announce: Callable[[str], None]) -> None:
+    def __init__(self, schedules: Sequence[Schedule], client: Any, announce: Callable[[str], None]) -> None:
         self._schedules = schedules
         self._announce = announce
-        config = Config(read_timeout=_RUN_TIMEOUT_S, retries={"total_max_attempts": 1})
-        self._lambda = boto3.client("lambda", endpoint_url=lambda_url, config=config)
+        self._lambda = client
         self._stopped = threading.Event()
 
     def start(self) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self, TextIO
 
 import boto3
+from botocore.config import Config
 from flask import Flask
 from samcli.commands.local.lib.local_lambda import LocalLambdaRunner
 from samcli.local.apigw.local_apigw_service import LocalApigwService
@@ -33,6 +34,8 @@ _RUNTIME_PYTHON = _ROOT / ".venv-lambda" / "bin" / "python"
 _CREATE, _INFO, _POSTBACK = (f"/v1/invoice/{name}" for name in ("create", "info", "postback"))
 _TABLE = ("AttributeDefinitions", "BillingMode", "GlobalSecondaryIndexes", "KeySchema")
 _REGION = "us-east-1"
+# Longer than Lambda lets any function run.
+_RUN_TIMEOUT_S = 15 * 60 + 10
 _API_KEY, _SHOP_ID, _SECRET_KEY = "local-api-key", "local-shop", "local-secret-key"
 # Never a real account's: the stack must not reach AWS even where the user is signed in.
 _AWS_ENVIRONMENT = {
@@ -58,10 +61,11 @@ class Options:
         first_port: The first of nine ports in a row; 0 takes free ones.
         sandboxes: How many events each function handles at once.
         parameters: Values for the template's parameters, on top of those that point it at this stack.
-        environment: Variables for the functions besides those of the template.
+        environment: Variables for the functions, on top of those of the template.
         real_provider: API key and shop id for the real CryptoCloud instead of the sandbox.
         fill_secret: Whether the owner has filled the secret yet.
-        scheduled: Whether the template's schedules run by the clock, or only when the control port is asked for it.
+        price_list: Whether prices are those of the demo shop's list, so that pages must say what is bought.
+        watched: Whether a person watches: then schedules run by the clock, and deliveries are announced as they come.
         template: The built template.
     """
 
@@ -71,7 +75,8 @@ class Options:
     environment: Mapping[str, str] = field(default_factory=dict)
     real_provider: tuple[str, str] | None = None
     fill_secret: bool = True
-    scheduled: bool = False
+    price_list: bool = False
+    watched: bool = False
     template: str = str(_ROOT / ".aws-sam" / "local" / "template.yaml")
 
 
@@ -153,9 +158,11 @@ class LocalStack:
         self._cleanup.callback(shop.server.stop)
         self._serve(invoke, ports.invoke)
         environment["AWS_ENDPOINT_URL_LAMBDA"] = _origin(ports.invoke)  # no sandbox has started yet
-        self.scheduler = Scheduler(template.schedules, _origin(ports.invoke), self._announce)
+        config = Config(read_timeout=_RUN_TIMEOUT_S, retries={"total_max_attempts": 1})
+        client = boto3.client("lambda", endpoint_url=_origin(ports.invoke), config=config)
+        self.scheduler = Scheduler(template.schedules, client, self._announce)
         self._cleanup.callback(self.scheduler.stop)
-        if self._options.scheduled:
+        if self._options.watched:
             self.scheduler.start()
         self.endpoints = self._endpoints(template, ports)
         self._run(ControlServer(ports.control, self._questions(), self._orders()))
@@ -168,6 +175,8 @@ class LocalStack:
             # A link without its scheme is taken for https.
             pay_origins = f"{_origin(ports.provider)},https://127.0.0.1:{ports.provider}"
             parameters |= {"ProviderUrl": _origin(ports.provider), "PayOrigins": pay_origins}
+        if self._options.price_list:
+            parameters["PriceListUrl"] = f"{_origin(ports.shop)}/prices.json"
         template = Template(self._options.template, {**parameters, **self._options.parameters})
         for name in template.environment:
             # SAM CLI would let the user's shell overrule the template: with a real provider's address, for example.
@@ -182,7 +191,7 @@ class LocalStack:
         project = Project(
             secret_key=_SECRET_KEY,
             notification_url=f"{_origin(ports.api)}{_POSTBACK}" if has_postbacks else None,
-            success_url=shop_url,
+            success_url=f"{shop_url}thanks.html",
             fail_url=shop_url,
         )
         sandbox = Sandbox(
@@ -210,7 +219,7 @@ class LocalStack:
         bus = template.environment.get("EVENT_BUS", "default")
         self.deliveries = Deliveries(template, bus, moto.url, self._announce)
         self._cleanup.callback(self.deliveries.stop)
-        if self._options.scheduled:
+        if self._options.watched:
             self.deliveries.follow()
 
     def _credentials(self) -> dict[str, str]:
@@ -250,6 +259,7 @@ class LocalStack:
             "/events": self.deliveries.report,
             "/secrets": self.secrets.report,
             "/table": self.table.report,
+            "/table/calls": self.table.report_by_table,
         }
         if self.provider:
             questions |= {"/provider": self.provider.report, "/provider/postbacks": self.provider.postbacks.report}

@@ -1,28 +1,14 @@
 """``template.yaml`` as SAM CLI reads it: the only description of what runs here."""
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from samcli.lib.providers.api_provider import ApiProvider
 from samcli.lib.providers.sam_function_provider import SamFunctionProvider
 from samcli.lib.providers.sam_stack_provider import SamLocalStackProvider
 
-_RATE = re.compile(r"rate\((\d+) (minute|hour|day)s?\)")
-_UNITS_S = {"minute": 60, "hour": 60 * 60, "day": 24 * 60 * 60}
-
-
-class Schedule(NamedTuple):
-    """What EventBridge Scheduler runs.
-
-    Args:
-        function: Its logical id.
-        every_s: Seconds between two runs.
-    """
-
-    function: str
-    every_s: int
+from infra.local.scheduler import Schedule, seconds_of
 
 
 class Template:
@@ -66,15 +52,8 @@ class Template:
     def schedules(self) -> list[Schedule]:
         """The schedules of its functions."""
         return [
-            Schedule(name, _every_s(event["Properties"]["ScheduleExpression"]))
+            Schedule(name, seconds_of(event["Properties"]["ScheduleExpression"]))
             for name, function in self.of_type("AWS::Serverless::Function").items()
             for event in function.get("Events", {}).values()
             if event["Type"] == "ScheduleV2"
         ]
-
-
-def _every_s(expression: str) -> int:
-    rate = _RATE.fullmatch(expression)
-    if rate is None:
-        raise ValueError(f"{expression}: the local stack runs schedules such as rate(10 minutes) only")
-    return int(rate[1]) * _UNITS_S[rate[2]]

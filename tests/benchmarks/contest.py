@@ -13,7 +13,7 @@ from infra.local.loopback import reserve_port
 from infra.local.provider_sandbox import Sandbox as ProviderSandbox
 from tests.benchmarks.runtime_api import Reply, Sandbox
 from tests.support import ROOT
-from tests.support.account import API_KEY, SHOP_ID, create_table_and_secret, function_environment
+from tests.support.account import API_KEY, SHOP_ID, create_tables_and_secret, function_environment
 from tests.support.events import SITE, http_event
 
 RUNTIME_PYTHON = ROOT / ".venv-lambda" / "bin" / "python"
@@ -72,7 +72,7 @@ class Surroundings:
             table_url=self.table.server.url,
             site=SITE,
         )
-        create_table_and_secret(moto.url)
+        create_tables_and_secret(moto.url)
 
     def start(self, contestant: Contestant, **environment: str) -> Sandbox:
         """Starts a sandbox of a contestant.

@@ -137,6 +137,7 @@ def test_a_blocked_new_tab_is_the_same_tab(visit) -> None:
 
 @pytest.mark.parametrize("key", ["Enter", "Space"])
 def test_the_keyboard_is_enough(visit, key) -> None:
+    visit.page.get_by_label("Quantity").focus()
     visit.page.keyboard.press("Tab")
     expect(visit.email).to_be_focused()
     visit.page.keyboard.type(EMAIL)

@@ -5,6 +5,7 @@ check here.
 """
 
 import copy
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -14,18 +15,23 @@ from hypothesis import HealthCheck, settings
 from schemathesis import Case, GenerationMode
 
 from invoicing.contract.idempotency_key import parse_idempotency_key
+from invoicing.contract.invoice import INVOICE_ID_PATTERN
 from invoicing.keys import IdempotencyKey
 from invoicing.provider.v1 import V1
 from invoicing.provider.v2 import v2
-from tests.contract.replies import DOCUMENT, PATH, assert_documented
+from tests.contract.replies import DOCUMENT, INFO_PATH, PATH, assert_documented
 from tests.support.account import SHOP_ID
 from tests.support.price_lists import MUG_AND_TEE as SOLD
 from tests.support.stack import Stack
+from tests.support.tables import record_invoice
 
 # For each kind of data, besides those of the examples and of the coverage phase. The same ones on every run.
 CASES = 1_000
 # Before the provider is called both versions of its API are one program.
 CASES_IN_V2 = 100
+# There is little to say to the status route, and it is one program in both versions.
+CASES_OF_STATUS = 100
+RECORDED = "DZLF4212"
 BOUNDED = settings(
     max_examples=CASES,
     derandomize=True,
@@ -34,17 +40,17 @@ BOUNDED = settings(
 )
 
 
-def api(document: dict[str, Any], mode: GenerationMode) -> Any:
+def api(document: dict[str, Any], mode: GenerationMode, path: str = PATH) -> Any:
     schema = schemathesis.openapi.from_dict(document)
     schema.config.generation.update(modes=[mode])
     schema.config.request_timeout = 60
-    # Another method never reaches the function: API Gateway has one route and answers the rest by itself, SAM CLI's
-    # gateway otherwise than the real one. tests/unit/test_template.py has the route.
+    # Another method never reaches a function: API Gateway has its routes and answers the rest by itself, SAM CLI's
+    # gateway otherwise than the real one. tests/unit/test_template.py has the routes.
     schema.config.phases.coverage.unexpected_methods = set()
     # The file's examples are valid data.
     schema.config.phases.examples.enabled = mode is GenerationMode.POSITIVE
-    # Whatever else the file has, these tests are about one operation.
-    return schema.include(path=PATH)
+    # Each test is about one operation.
+    return schema.include(path=path)
 
 
 def taking(request: str) -> dict[str, Any]:
@@ -100,6 +106,21 @@ VALID_IN_V2 = api(as_this_stack_takes_it("InvoiceRequest", v2().currencies), Gen
 INVALID = api(taking("InvoiceRequest"), GenerationMode.NEGATIVE)
 VALID_ITEMS = api(as_this_stack_takes_it("ItemsRequest", [SOLD["currency"]]), GenerationMode.POSITIVE)
 INVALID_ITEMS = api(taking("ItemsRequest"), GenerationMode.NEGATIVE)
+
+
+def with_ids(rules: dict[str, Any]) -> dict[str, Any]:
+    """Returns the document with these rules for the id that the status route is asked about."""
+    document = copy.deepcopy(DOCUMENT)
+    [parameter] = document["paths"][INFO_PATH]["get"]["parameters"]
+    parameter["schema"] |= rules
+    # They are ids of no invoice here.
+    del parameter["examples"]
+    return document
+
+
+VALID_STATUS = api(with_ids({"enum": [RECORDED, f"INV-{RECORDED}"]}), GenerationMode.POSITIVE, INFO_PATH)
+UNKNOWN_STATUS = api(with_ids({"not": {"pattern": RECORDED}}), GenerationMode.POSITIVE, INFO_PATH)
+INVALID_STATUS = api(DOCUMENT, GenerationMode.NEGATIVE, INFO_PATH)
 
 
 @pytest.fixture
@@ -198,6 +219,36 @@ def assert_refused(case: Case, stack: Stack, counts: dict[int, int]) -> None:
         status = case.call_and_validate(base_url=stack.endpoints["invoice_url"].removesuffix(PATH)).status_code
     counts[status] = counts.get(status, 0) + 1
     assert 400 <= status < 500
+
+
+@VALID_STATUS.parametrize()
+@settings(BOUNDED, max_examples=CASES_OF_STATUS)
+def test_the_status_of_a_recorded_invoice_is_said_as_the_file_says(case: Case, stack) -> None:
+    record_invoice(stack, RECORDED)
+    assert case.call_and_validate(base_url=base_url_of_status(stack)).status_code == 200
+
+
+@UNKNOWN_STATUS.parametrize()
+@settings(BOUNDED, max_examples=CASES_OF_STATUS)
+def test_an_invoice_that_is_not_recorded_is_not_found_as_the_file_says(case: Case, stack) -> None:
+    before = stack.seen()["calls"]
+    assert case.call_and_validate(base_url=base_url_of_status(stack)).status_code == 404
+    assert stack.seen()["calls"] == before
+
+
+@INVALID_STATUS.parametrize()
+@settings(BOUNDED, max_examples=CASES_OF_STATUS)
+def test_what_the_file_calls_no_id_is_refused_as_the_file_says(case: Case, stack) -> None:
+    before = stack.seen()["calls"]
+    # Some cases are wrong only in a parameter that the file does not have, and such a one is ignored.
+    uuid = case.query.get("uuid")
+    expected = 404 if isinstance(uuid, str) and re.search(INVOICE_ID_PATTERN, uuid) else 400
+    assert case.call_and_validate(base_url=base_url_of_status(stack)).status_code == expected
+    assert stack.seen()["calls"] == before
+
+
+def base_url_of_status(stack: Stack) -> str:
+    return stack.endpoints["status_url"].removesuffix(INFO_PATH)
 
 
 def is_no_text(body: object) -> bool:

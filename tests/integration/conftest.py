@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import trustme
 
+from invoicing.provider.connection import tls_context
 from invoicing.provider.transport import Transport
 from tests.support.raw_provider import RawProvider, Wire
 from tests.support.stack import PROVIDER_TIMEOUT_S, Answer, Stack
@@ -83,7 +84,7 @@ def client_of() -> Iterator[Callable[..., Transport]]:
 
 
 @pytest.fixture
-def certificate_for(tmp_path, monkeypatch) -> Callable[[str], ssl.SSLContext]:
+def certificate_for(tmp_path, monkeypatch) -> Iterator[Callable[[str], ssl.SSLContext]]:
     """Issues certificates that clients made after the first of them trust."""
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
@@ -94,4 +95,6 @@ def certificate_for(tmp_path, monkeypatch) -> Callable[[str], ssl.SSLContext]:
         authority.issue_cert(host).configure_cert(context)
         return context
 
-    return issue
+    tls_context.cache_clear()
+    yield issue
+    tls_context.cache_clear()

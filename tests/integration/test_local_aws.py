@@ -1,5 +1,6 @@
-"""The local Secrets Manager and DynamoDB: what moto does not do as AWS does."""
+"""The local AWS: what moto does not do as AWS does, and how a test makes it fail."""
 
+import json
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -40,3 +41,18 @@ def test_a_conditional_write_is_atomic_because_the_service_sees_one_request_at_a
     with ThreadPoolExecutor(3) as callers:
         answers = callers.map(lambda _: urllib3.request("POST", gate.server.url, body=b"{}", retries=False), range(3))
         assert [answer.status for answer in answers] == [200, 200, 200]
+
+
+def test_a_fault_can_be_for_one_table_and_calls_are_counted_by_table(gate) -> None:
+    def put(table: str) -> int:
+        body = json.dumps({"TableName": table}).encode()
+        headers = {"X-Amz-Target": "DynamoDB_20120810.PutItem"}
+        return urllib3.request("POST", gate.server.url, body=body, headers=headers, retries=False).status
+
+    gate.fail("PutItem", table="invoices", times=2)
+    gate.fail("PutItem")
+    assert [put(table) for table in ("keys", "keys", "invoices", "invoices", "invoices")] == [400, 200, 400, 400, 200]
+    assert gate.report() == {"PutItem": 5}
+    assert gate.report_by_table() == {"keys": {"PutItem": 2}, "invoices": {"PutItem": 3}}
+    gate.forget()
+    assert (gate.report(), gate.report_by_table()) == ({}, {})

@@ -1,4 +1,4 @@
-"""The sandbox's pay page and its postbacks: what stands in for the provider when somebody pays."""
+"""The sandbox's pay page and its postbacks: what the local stack has in place of the provider when somebody pays."""
 
 import html
 import json

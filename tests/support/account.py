@@ -2,13 +2,24 @@
 
 import json
 import os
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import boto3
+
+from tests.support import ROOT
+from tests.support.templates import read_template
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
 
 REGION = "us-east-1"
 API_KEY = "local-api-key"
 SHOP_ID = "local-shop"
+SECRET_KEY = "local-secret-key"
+SERVICE = ROOT / "template.yaml"
 TABLE = "keys"
+INVOICES = "invoices"
 SECRET = "secret"
 #: For clients of emulators, which ask for no credentials. Without any, boto3 would look for some on the network.
 NOBODY = {"region_name": REGION, "aws_access_key_id": "local", "aws_secret_access_key": "local"}
@@ -47,6 +58,7 @@ def function_environment(
         "CRYPTOCLOUD_PAY_ORIGINS": provider_url,
         "CRYPTOCLOUD_SECRET_ARN": secret,
         "IDEMPOTENCY_TABLE": table,
+        "INVOICE_TABLE": INVOICES,
         "MIN_AMOUNT": "0.01",
         "MAX_AMOUNT": "100000",
         "PROVIDER_TIMEOUT": "20",
@@ -55,8 +67,8 @@ def function_environment(
     }
 
 
-def create_table_and_secret(moto_url: str) -> None:
-    """Creates the table of keys and a filled secret.
+def create_tables_and_secret(moto_url: str) -> None:
+    """Creates the tables of keys and invoices as the template has them, and a filled secret.
 
     Args:
         moto_url: Where moto's server is.
@@ -65,9 +77,20 @@ def create_table_and_secret(moto_url: str) -> None:
     boto3.client("secretsmanager", **account).create_secret(
         Name=SECRET, SecretString=json.dumps({"api_key": API_KEY, "shop_id": SHOP_ID})
     )
-    boto3.client("dynamodb", **account).create_table(
-        TableName=TABLE,
-        BillingMode="PAY_PER_REQUEST",
-        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
-        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
-    )
+    dynamodb = boto3.client("dynamodb", **account)
+    for name, resource in ((TABLE, "IdempotencyTable"), (INVOICES, "InvoiceTable")):
+        create_table(dynamodb, name, resource)
+
+
+def create_table(client: "DynamoDBClient", name: str, resource: str, template: Path = SERVICE) -> None:
+    """Creates a table as a template has it.
+
+    Args:
+        client: A DynamoDB client.
+        name: What the table is to be called.
+        resource: Its name in the template.
+        template: The file.
+    """
+    properties = read_template(template)["Resources"][resource]["Properties"]
+    names = ("AttributeDefinitions", "BillingMode", "GlobalSecondaryIndexes", "KeySchema")
+    client.create_table(TableName=name, **{each: properties[each] for each in names if each in properties})

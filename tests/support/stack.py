@@ -13,9 +13,9 @@ import pytest
 import urllib3
 from botocore.config import Config
 
-from tests.contract.replies import assert_documented
+from tests.contract.replies import INFO_PATH, assert_documented
 from tests.support import ROOT
-from tests.support.account import API_KEY, NOBODY
+from tests.support.account import API_KEY, NOBODY, SECRET_KEY
 from tests.support.events import http_event
 
 EMAIL = "buyer.canary@example.com"
@@ -67,6 +67,18 @@ class Stack:
         answer = Answer(response.json(), response.status, response.headers)
         assert_documented(answer.status, answer.headers, answer.payload)
         return answer
+
+    def status(self, query: str, headers: dict[str, str] | None = None) -> Answer:
+        """Asks for the status of an invoice as a page does, with a query string; its reply too must be documented."""
+        response = self._http.request("GET", f"{self.endpoints['status_url']}?{query}", headers=headers)
+        answer = Answer(response.json(), response.status, response.headers)
+        assert_documented(answer.status, answer.headers, answer.payload, method="GET", path=INFO_PATH)
+        return answer
+
+    def postback(self, body: bytes | str, headers: dict[str, str] | None = None) -> Answer:
+        """Posts to the provider's route, as the provider does or somebody who pretends to be it."""
+        response = self._http.request("POST", self.endpoints["postback_url"], body=body, headers=headers)
+        return Answer(response.json(), response.status, response.headers)
 
     def invoke(self, event: object, function: str | None = None) -> Answer:
         """Invokes the alias, or another function, directly; text goes as it is, anything else as JSON."""
@@ -157,4 +169,5 @@ def _stop(process: subprocess.Popen[str], log: Path) -> None:
     assert process.returncode == 0
     text = log.read_text()
     assert API_KEY not in text
+    assert SECRET_KEY not in text
     assert EMAIL not in text

@@ -10,10 +10,14 @@ from invoicing.contract.errors import ERROR_TABLE, PayloadTooLarge
 from invoicing.contract.price_list import MAX_PRICE_LIST_BYTES
 from invoicing.contract.requests import MAX_ITEMS, MAX_QUANTITY, DirectInvoiceRequest
 from invoicing.credentials import CACHE_S
+from invoicing.invoices import ASK_AGAIN_AFTER_S
 from invoicing.keys import KEY_LIFETIME_S
 from invoicing.patience import FULL_TIME_EVERY_S, IMPATIENT_AFTER, LEAST_S, SHORT_SHARE
+from invoicing.payments import ASK_LIMIT_S
+from invoicing.postbacks import READ_AGAIN_AFTER_S as SECRET_AGAIN_AFTER_S
 from invoicing.prices import KEPT_S, READ_AGAIN_AFTER_S, READ_LIMIT_S, SERVED_S
 from invoicing.provider.outcomes import MAX_REPLY_BYTES
+from receive_postback import MAX_BODY_BYTES as MAX_POSTBACK_BYTES
 from tests.support import ROOT
 from tests.support.templates import of_type, only, read_template
 
@@ -41,6 +45,9 @@ TEMPLATE = read_template(ROOT / "template.yaml")
 FUNCTION = only(of_type(TEMPLATE, "AWS::Serverless::Function"), "CreateInvoiceFunction")
 ASYNC = FUNCTION["EventInvokeConfig"]
 QUEUE = only(of_type(TEMPLATE, "AWS::SQS::Queue"), "FailedEvents")
+UNDELIVERED = only(of_type(TEMPLATE, "AWS::SQS::Queue"), "UndeliveredEvents")
+WATCH = only(of_type(TEMPLATE, "AWS::Serverless::Function"), "WatchFunction")["Events"]["Schedule"]["Properties"]
+WATCH_EVERY_MIN = int(re.fullmatch(r"rate\((\d+) minutes\)", WATCH["ScheduleExpression"])[1])
 ROLLOUT = re.fullmatch(r"Canary(\d+)Percent(\d+)Minutes", FUNCTION["DeploymentPreference"]["Type"])
 
 
@@ -79,6 +86,19 @@ FACTS = [
     Fact("MiB of a price list", MAX_PRICE_LIST_BYTES / 1024**2, r"\bfile may have at most ([\d.]+) MiB"),
     Fact("items of a request", MAX_ITEMS, r"\b1 to (\d+) (?:items|of them)\b"),
     Fact("most of one item", MAX_QUANTITY, r"from 1 \((?:the )?default\) to (\d+)"),
+    Fact("days of a mail not sent", UNDELIVERED["MessageRetentionPeriod"] / 86_400, r"waits in a queue for (\d+) days"),
+    Fact(
+        "days of an invoice",
+        float(TEMPLATE["Parameters"]["InvoiceRetentionDays"]["Default"]),
+        r"`InvoiceRetentionDays` \((\d+)\)",
+    ),
+    Fact("minutes between two runs of the watch", WATCH_EVERY_MIN, r"\bwatch\b[^.|]{0,30}? every (\d+) minutes"),
+    Fact("KiB of a postback", MAX_POSTBACK_BYTES / 1024, r"\bpostback\b[^.|]{0,40}? ([\d.]+) KiB"),
+    Fact("seconds between two questions", ASK_AGAIN_AFTER_S, r"once in (\d+) seconds for each invoice"),
+    Fact("seconds of a question", ASK_LIMIT_S, r"waits up to (\d+) seconds for the answer"),
+    Fact(
+        "seconds between readings of the secret", SECRET_AGAIN_AFTER_S, r"secret again, at most once in (\d+) seconds"
+    ),
     Fact("minutes of a canary", int(ROLLOUT[2]), r"a tenth of the requests for (\d+) minutes"),
 ]
 

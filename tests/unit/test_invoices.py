@@ -163,6 +163,43 @@ def test_an_event_that_comes_while_another_is_published_stays_unpublished(invoic
     assert due(invoices) == {ID: NOW}
 
 
+@pytest.mark.parametrize("status", ["partial", "canceled"])
+def test_a_hint_outlives_the_publishing_of_what_was_known_before_it(invoices, clock, status) -> None:
+    record(invoices, created(clock))
+    invoices.hurry(ID)
+    stepped = invoices.step(ID, status)
+    invoices.published(stepped)
+    kept = invoices.read(ID)
+    assert kept is not None
+    assert kept.unpublished == frozenset()
+    assert due(invoices) == {ID: NOW}
+    invoices.postpone(kept)  # the provider was asked
+    assert due(invoices) == {}
+
+
+@pytest.mark.parametrize("status", ["partial", "canceled"])
+def test_a_hint_that_comes_while_an_event_is_published_is_not_lost(invoices, clock, status) -> None:
+    record(invoices, created(clock))
+    stepped = invoices.step(ID, status)
+    invoices.hurry(ID)
+    invoices.published(stepped)
+    assert due(invoices) == {ID: NOW}
+
+
+def test_what_is_put_behind_comes_last_and_is_not_due_again_once_it_was_asked_about(invoices, clock) -> None:
+    ids = [f"{ID}{number}" for number in range(40)]
+    first, *others = [name for name in ids if shard_of(name) == "3"]
+    for name in (first, *others):
+        record(invoices, created(clock, name))
+        clock.now_s += 1
+    clock.now_s += SCHEDULE_S[0]
+    invoices.put_behind(invoices.read(first))
+    assert [name for name, _ in invoices.due("3")] == [*others, first]
+    invoices.postpone(invoices.read(first))
+    invoices.put_behind(invoices.read(first))  # a late copy
+    assert [name for name, _ in invoices.due("3")] == others
+
+
 def test_published_twice_is_published_once(invoices, clock) -> None:
     record(invoices, created(clock))
     stepped = invoices.step(ID, "partial")
@@ -279,6 +316,7 @@ def test_a_table_that_is_down_is_a_failure_that_may_pass(failure, clock) -> None
         lambda: invoices.take_turn(ID),
         lambda: invoices.hurry(ID),
         lambda: invoices.postpone(record),
+        lambda: invoices.put_behind(record),
         lambda: list(invoices.due(NOW)),
     ):
         with pytest.raises(ProviderUnavailable) as raised:
@@ -294,6 +332,7 @@ def test_a_table_that_is_down_is_a_failure_that_may_pass(failure, clock) -> None
         {"created_at": {"S": "soon"}},
         {"amount": None},
         {"due": {"S": "x"}},
+        {"unpublished": {"SS": ["paid"]}},  # and no paid_at
     ],
 )
 def test_a_damaged_record_is_our_fault_and_the_log_names_the_invoice(invoices, client, clock, damage) -> None:

@@ -131,12 +131,6 @@ def test_the_log_names_whom_a_call_was_for(open_connections) -> None:
     assert refusal.value.reason == "no connection to the site: ConnectionRefusedError"
 
 
-def test_a_transport_may_check_certificates_with_the_authorities_of_another() -> None:
-    one = Transport("https://api.cryptocloud.plus")
-    assert Transport("https://shop.example", tls=one.tls).tls is one.tls
-    assert Transport("http://127.0.0.1:1", tls=one.tls).tls is None
-
-
 def test_what_was_not_created_is_tried_again_at_most_so_often_and_each_attempt_is_timed(
     open_connections, counted
 ) -> None:

@@ -1,12 +1,13 @@
 """The watcher: a payment that no postback told is learned all the same, in time and in order."""
 
+import time
 from typing import Any
 
 import pytest
 
-from invoicing.contract.errors import ProviderUnavailable
+from invoicing.contract.errors import OutcomeUnknown, ProviderUnavailable
 from invoicing.invoices import SCHEDULE_S, InvoiceRecord, InvoiceTable, new_item
-from invoicing.watch import ROUND_S, Watcher
+from invoicing.watch import MOST_FAILURES, ROUND_S, Watcher
 from tests.support.payments import FakeProvider
 from tests.support.samples import Clock
 
@@ -68,12 +69,12 @@ def test_a_provider_that_fails_ends_the_asking_and_everything_stays_due(
     run, invoices, provider, clock, monkeypatch
 ) -> None:
     monkeypatch.setattr("invoicing.watch.time.time", clock)
-    ids = record(invoices, clock, provider, 6)
+    ids = record(invoices, clock, provider, 8)
     clock.now_s += SCHEDULE_S[0] + 60
     provider.failure = ProviderUnavailable("down")
     result = run()
-    assert (result.asked, len(provider.asked)) == (0, 1)
-    assert result.oldest_due_s == 66
+    assert (result.asked, len(provider.asked)) == (0, MOST_FAILURES)
+    assert result.oldest_due_s == 68
     provider.failure = None
     assert run().asked == len(ids)
 
@@ -104,6 +105,62 @@ def test_one_strange_invoice_does_not_keep_the_others_waiting(run, invoices, pro
     assert run().stepped == 1
     assert bus.ids == [f"{ids[3]}:paid"]
     assert run().asked == 0
+
+
+@pytest.mark.parametrize("strange_count", [1, 2, 7])
+def test_invoices_that_cannot_be_asked_about_do_not_keep_the_others_waiting_for_ever(
+    invoices, payments, provider, bus, clock, monkeypatch, strange_count
+) -> None:
+    watcher = Watcher(invoices, payments, ids_in_a_call=1)
+    ids = record(invoices, clock, provider, strange_count + 3)
+    strange, others = ids[:strange_count], ids[strange_count:]
+    clock.now_s += SCHEDULE_S[0]
+    provider.statuses |= dict.fromkeys(others, "paid")
+    real = provider.perform
+
+    def perform(call: Any, *arguments: Any, **named: Any) -> Any:
+        if call.path in strange:
+            raise OutcomeUnknown("provider answered 500")
+        return real(call, *arguments, **named)
+
+    monkeypatch.setattr(provider, "perform", perform)
+    for _ in range(1 + strange_count // MOST_FAILURES):
+        watcher.run(deadline_s=time.monotonic() + 300)
+        clock.now_s += 600
+    assert bus.ids == [f"{invoice_id}:paid" for invoice_id in others]
+    # And nothing is forgotten.
+    monkeypatch.undo()
+    provider.statuses |= dict.fromkeys(strange, "paid")
+    watcher.run(deadline_s=time.monotonic() + 300)
+    assert set(bus.ids) == {f"{invoice_id}:paid" for invoice_id in ids}
+
+
+def test_a_damaged_record_does_not_keep_the_others_waiting(run, invoices, provider, bus, clock, account) -> None:
+    ids = record(invoices, clock, provider, 3)
+    invoices.hurry(ids[0])
+    for invoice_id, damage in ((ids[0], "unpublished"), (ids[1], "amount")):
+        account.update_item(
+            TableName="InvoiceTable",
+            Key={"invoice_id": {"S": invoice_id}},
+            UpdateExpression="SET #name = :value",
+            ExpressionAttributeNames={"#name": damage},
+            ExpressionAttributeValues={":value": {"SS": ["paid"]}},
+        )
+    clock.now_s += SCHEDULE_S[0]
+    provider.statuses[ids[2]] = "paid"
+    assert run().stepped == 1
+    assert bus.ids == [f"{ids[2]}:paid"]
+
+
+def test_what_was_hurried_is_asked_about_in_the_run_that_publishes_what_came_before(
+    run, invoices, provider, bus, clock
+) -> None:
+    [invoice_id] = record(invoices, clock, provider, 1)
+    invoices.step(invoice_id, "canceled")
+    invoices.hurry(invoice_id)
+    provider.statuses[invoice_id] = "paid"
+    run()
+    assert bus.ids == [f"{invoice_id}:canceled", f"{invoice_id}:paid"]
 
 
 def test_the_watcher_goes_on_asking_while_the_bus_is_down(run, invoices, provider, bus, clock) -> None:

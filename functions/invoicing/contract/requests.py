@@ -22,7 +22,7 @@ from pydantic_core import PydanticCustomError
 
 from invoicing.contract.currencies import Currency
 from invoicing.contract.idempotency_key import RULE, is_idempotency_key
-from invoicing.contract.invoice import bare_id, is_invoice_id
+from invoicing.contract.invoice import INVOICE_ID_PATTERN, bare_id, is_invoice_id
 
 _DECIMAL_STRING = re.compile(r"[0-9]+(\.[0-9]+)?")
 # All but tab and line breaks, whichever a system writes: LF, CR, VT, FF and NEL.
@@ -319,5 +319,7 @@ class InvoiceInfoRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     uuid: Annotated[str, AfterValidator(_invoice_id)] = Field(
-        description="The `invoice_id` of the reply that created the invoice, with or without `INV-` before it."
+        description="The `invoice_id` of the reply that created the invoice, with or without `INV-` before it.",
+        examples=["DZLF4212", "INV-DZLF4212"],
+        json_schema_extra={"pattern": INVOICE_ID_PATTERN},
     )

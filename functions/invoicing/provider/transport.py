@@ -11,6 +11,7 @@ import signal
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from typing import Any
 
 import urllib3
@@ -72,13 +73,12 @@ class Transport:
         url: An https or http URL, of which only the origin counts.
         peer: Who is called, in the words of the log.
         latency: The metric that the time of each attempt goes into; ``None`` measures none.
-        tls: The ``tls`` of another one, if there is one: to load the authorities anew takes 20 ms.
+        opened: A connection to the URL's origin that was begun ahead, and the wall time at which it was open.
         wall_clock: Seconds of wall time, for the age of the connection.
 
     Attributes:
         held_s: Seconds that the attempts of the last call took, without the waits between them.
         answered: Whether a whole reply came to the last of these attempts, with whatever status.
-        tls: What checks certificate and host name; ``None`` for plain HTTP.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Transport:
         *,
         peer: str = "the provider",
         latency: str | None = PROVIDER_LATENCY,
-        tls: ssl.SSLContext | None = None,
+        opened: "Future[tuple[HTTPConnection, float]] | None" = None,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._peer = peer
@@ -95,7 +95,7 @@ class Transport:
         self._wall_clock = wall_clock
         self._used_at_s = 0.0
         self._origin = origin_of(url)
-        self.tls = (tls or _tls_context()) if self._origin.scheme == "https" else None
+        self._opened = opened
         self._connection: HTTPConnection | None = None
         self.held_s = 0.0
         self.answered = False
@@ -163,6 +163,9 @@ class Transport:
 
     def _usable_connection(self) -> HTTPConnection | None:
         connection, self._connection = self._connection, None
+        if self._opened:
+            connection = self._opened_ahead(self._opened)
+            self._opened = None
         # Without a socket, the last reply said that it ends the connection, or was not read to its end.
         if connection is None or connection.sock is None:
             return None
@@ -171,10 +174,20 @@ class Transport:
         connection.close()
         return None
 
+    def _opened_ahead(self, opened: "Future[tuple[HTTPConnection, float]]") -> HTTPConnection | None:
+        # One that is not open yet may never be: to wait for it could take longer than to connect anew.
+        if not opened.done():
+            opened.add_done_callback(_close_unused)
+            return None
+        if opened.exception():
+            return None
+        connection, self._used_at_s = opened.result()
+        return connection
+
     def _connect(self, deadline_s: float) -> HTTPConnection:
         timeout_s = min(_CONNECT_TIMEOUT_S, deadline_s - time.monotonic())
         try:
-            connection = open_connection(self._origin, self.tls, timeout_s)
+            connection = open_connection(self._origin, timeout_s)
         except ssl.SSLCertVerificationError as error:
             raise ProviderUnavailable(f"certificate of {self._peer} refused: {error.verify_message}") from None
         except (OSError, UnicodeError) as error:
@@ -186,11 +199,9 @@ class Transport:
         return connection
 
 
-def _tls_context() -> ssl.SSLContext:
-    context = ssl.create_default_context()  # checks certificate and host name
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
-    return context
+def _close_unused(opened: "Future[tuple[HTTPConnection, float]]") -> None:
+    if not opened.exception():
+        opened.result()[0].close()
 
 
 def _talk(connection: HTTPConnection, call: Call[Any], headers: Mapping[str, str], timeout_s: float) -> Reply:

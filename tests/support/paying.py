@@ -1,0 +1,63 @@
+"""What a buyer, the provider and the schedule do on the local stack, and what the shop hears of it."""
+
+from typing import Any
+
+import boto3
+
+from tests.support.account import NOBODY
+from tests.support.stack import Answer, Stack
+
+
+def press(stack: Stack, invoice: dict[str, Any], action: str = "pay") -> None:
+    """Presses a button on an invoice's pay page.
+
+    Args:
+        stack: The stack with the sandbox.
+        invoice: The reply that created the invoice.
+        action: ``pay``, ``pay-part``, ``pay-too-much``, ``cancel`` or ``expire``.
+    """
+    response = stack._http.request("POST", invoice["pay_url"], body=f"action={action}", redirect=False)
+    assert response.status == 303, response.data
+
+
+def postbacks(stack: Stack) -> list[dict[str, Any]]:
+    """Returns the postbacks that the sandbox sent, when all have their answer."""
+    stack.tell("/provider/postbacks/wait")
+    return _control(stack, "/provider/postbacks")["postbacks"]
+
+
+def deliveries(stack: Stack) -> dict[str, list[Any]]:
+    """Returns what EventBridge delivered: the ``events``, and by each rule of the template what its target got."""
+    return _control(stack, "/events")
+
+
+def details(stack: Stack) -> list[dict[str, Any]]:
+    """Returns the detail of each event, the oldest first."""
+    return [event["detail"] for event in deliveries(stack)["events"]]
+
+
+def status_of(stack: Stack, invoice_id: str) -> Answer:
+    """Asks for the status of an invoice as a page does."""
+    response = stack._http.request("GET", f"{stack.endpoints['status_url']}?uuid=INV-{invoice_id}")
+    return Answer(response.json(), response.status, response.headers)
+
+
+def make_due(stack: Stack, invoice_id: str, by_s: int = 601) -> None:
+    """Lets time pass for an invoice: its next turn with the watcher comes earlier.
+
+    Args:
+        stack: The stack.
+        invoice_id: The provider's id, without ``INV-``.
+        by_s: How much earlier, in seconds.
+    """
+    table = boto3.resource("dynamodb", endpoint_url=stack.endpoints["table_url"], **NOBODY)
+    table.Table(stack.endpoints["invoice_table_name"]).update_item(
+        Key={"invoice_id": invoice_id},
+        UpdateExpression="SET due = due - :by",
+        ConditionExpression="attribute_exists(due)",
+        ExpressionAttributeValues={":by": by_s},
+    )
+
+
+def _control(stack: Stack, path: str) -> Any:
+    return stack._http.request("GET", stack.endpoints["control_url"] + path).json()
