@@ -241,7 +241,7 @@ def _prices_at(url: str, api: Api) -> "Prices":
     # Imported here: no start-up takes the time of a list that there is not.
     from invoicing.prices import Prices, site_of
 
-    return Prices(url, site_of(url), api.currencies)
+    return Prices(url, site_of(url, opened=ahead.prices), api.currencies)
 
 
 class _Budget:
