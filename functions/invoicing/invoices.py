@@ -397,7 +397,9 @@ def _record_of(item: dict[str, Any]) -> InvoiceRecord:
     try:
         status = status_or_none(item["status"]["S"])
         seen_s = {other: int(item[_seen_at(other)]["N"]) for other in STATUSES if _seen_at(other) in item}
-        unpublished = frozenset(filter(None, map(status_or_none, item.get("unpublished", {"SS": []})["SS"])))
+        unpublished: frozenset[Status] = frozenset(
+            filter(None, map(status_or_none, item.get("unpublished", {"SS": []})["SS"]))
+        )
         if status is None or unpublished - seen_s.keys():
             raise ValueError("no status, or no time of one")  # noqa: TRY301 - the same as any other damage
         return InvoiceRecord(

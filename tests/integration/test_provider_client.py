@@ -41,9 +41,7 @@ def test_one_connection_serves_many_requests_until_it_idled_too_long(client_of, 
 
 def test_a_hundred_invoices_of_version_2_are_read_as_long_as_the_provider_prints_them(client_of, serve) -> None:
     # As large as https://docs.cryptocloud.plus/en/api-reference-v2/invoice-information, with some currencies to choose.
-    currency = {
-        name: "https://cdn.cryptocloud.plus/currency/x.svg" for name in ("icon_base", "icon_network", "icon_qr")
-    }
+    currency = dict.fromkeys(("icon_base", "icon_network", "icon_qr"), "https://cdn.cryptocloud.plus/currency/x.svg")
     invoices = [
         {"uuid": f"INV-INVOICE{number:03}", "status": "paid", "currency": currency, "currency_list": [currency] * 20}
         for number in range(MAX_IDS_IN_A_CALL)
