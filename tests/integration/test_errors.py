@@ -27,10 +27,12 @@ ARRANGED: dict[str, tuple[Arrange, dict[str, Any]]] = {
 SET_UP: dict[str, dict[str, Any]] = {
     "service_not_configured": {"fill_secret": False},
     # No client can be created for such an endpoint: a ValueError that nobody foresees.
+    # Nothing listens there.
+    "prices_unavailable": {"parameters": {"PriceListUrl": "http://127.0.0.1:1/prices.json"}},
     "internal_error": {"environment": {"AWS_ENDPOINT_URL_SECRETS_MANAGER": "no-url-canary"}},
 }
 # By code, and not from the class: the contract's own figures.
-RETRY_AFTER = {"provider_unavailable": "5", "invoice_in_progress": "1"}
+RETRY_AFTER = {"provider_unavailable": "5", "prices_unavailable": "10", "invoice_in_progress": "1"}
 # Those of the status route: what makes them happen, and the query.
 OF_STATUS: dict[str, tuple[Arrange, str]] = {
     "invalid_request": (lambda _: None, "uuid=DZLF4212,DZLF4213"),
@@ -140,7 +142,7 @@ def set_up_for(request, start_lasting_stack) -> tuple[str, Stack]:
 
 def test_an_error_of_the_set_up_is_the_same_by_both_ways_in(set_up_for, way_in) -> None:
     code, stack = set_up_for
-    answer = way_in(stack, {"amount": 1})
+    answer = way_in(stack, {"items": [{"id": "mug"}]} if code == "prices_unavailable" else {"amount": 1})
     assert_is(BY_CODE[code], answer)
     assert stack.seen()["calls"] == []
 

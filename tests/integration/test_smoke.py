@@ -16,6 +16,8 @@ from infra.local.loopback import LoopbackServer, QuietHandler, reserve_port
 from tests.support import ROOT
 from tests.support.account import API_KEY
 from tests.support.metrics import emitted
+from tests.support.price_lists import MUG_AND_TEE
+from tests.support.price_site import PriceSite
 from tests.support.stack import SITE
 
 
@@ -93,6 +95,22 @@ def test_the_make_target_passes_its_variables_on(stack) -> None:
     assert run.returncode == 0, run.stdout + run.stderr
     [invoice] = stack.seen()["invoices"].values()
     assert invoice["amount"] == 7.5
+
+
+def test_a_stack_with_a_price_list_passes_and_says_that_an_invoice_needs_an_item(start_stack) -> None:
+    site = PriceSite(MUG_AND_TEE)
+    try:
+        stack = start_stack(parameters={"PriceListUrl": site.url})
+        url = stack.endpoints["invoice_url"]
+        status, output = smoke(url, create="1", item="mug")
+        assert (status, lines(output)) == (0, ["ok"] * 4 + ["-"]), output
+        assert [invoice["amount"] for invoice in stack.seen()["invoices"].values()] == [19.99]
+        for arguments in ({}, {"item": "hat"}):
+            status, output = smoke(url, create="1", **arguments)
+            assert (status, lines(output)[-2]) == (1, "FAIL"), output
+            assert "wants ITEM=" in output
+    finally:
+        site.server.stop()
 
 
 def test_a_site_that_is_not_let_in_fails_with_the_command_that_lets_it_in(stack) -> None:
