@@ -1,6 +1,14 @@
-/** What the page asks the service for, under the names of its contract. */
+/** What is bought: an id of the shop's price list, and how many. */
+export interface CryptoPayItem {
+  id: string;
+  /** A number; what the page wrote where that is none, which the service refuses. */
+  quantity: number | string;
+}
+
+/** What the page asks the service for, under the names of its contract: `amount` or `items`. */
 export interface CryptoPayRequest {
   amount?: string;
+  items?: CryptoPayItem[];
   currency?: string;
   order_id?: string;
   email?: string;
@@ -38,6 +46,12 @@ export declare class CryptoPay extends HTMLElement {
   set endpoint(value: Text);
   get amount(): string;
   set amount(value: Text);
+  get items(): string;
+  set items(value: Text);
+  get quantity(): string;
+  set quantity(value: Text);
+  get prices(): string;
+  set prices(value: Text);
   get currency(): string;
   set currency(value: Text);
   get orderId(): string;
@@ -58,10 +72,22 @@ export declare class CryptoPay extends HTMLElement {
   reset(): void;
 }
 
+/** Says what becomes of the last invoice that a button made in this browser. */
+export declare class CryptoPayStatus extends HTMLElement {}
+
+/** What it costs, or what is bought. */
+type Purchase =
+  | { amount: string | number; items?: never; quantity?: never; prices?: never }
+  | { items: string; quantity?: string | number; prices?: string; amount?: never };
+
+/** The texts of an element that are the page's own. */
+export interface CryptoPayTexts {
+  [text: `text-${string}`]: string | undefined;
+}
+
 /** The attributes, as a template writes them. */
-export interface CryptoPayAttributes {
+export type CryptoPayAttributes = Purchase & CryptoPayTexts & {
   endpoint: string;
-  amount: string | number;
   currency?: string;
   "order-id"?: string | number;
   description?: string;
@@ -71,19 +97,20 @@ export interface CryptoPayAttributes {
   "new-tab"?: boolean | "true" | "false" | "";
   "show-amount"?: boolean | "true" | "false" | "";
   disabled?: boolean;
-  [text: `text-${string}`]: string | undefined;
-}
+};
 
 /** The events, by name. All bubble, are composed, and can be cancelled. */
 export interface CryptoPayEvents {
   "crypto-pay:request": CustomEvent<CryptoPayRequest>;
   "crypto-pay:created": CustomEvent<CryptoPayInvoice>;
   "crypto-pay:error": CustomEvent<CryptoPayError>;
+  "crypto-pay:paid": CustomEvent<{ invoice_id: string; status: "paid" | "overpaid" }>;
 }
 
 declare global {
   interface HTMLElementTagNameMap {
     "crypto-pay": CryptoPay;
+    "crypto-pay-status": CryptoPayStatus;
   }
   interface GlobalEventHandlersEventMap extends CryptoPayEvents {}
 }

@@ -1,19 +1,22 @@
-// <crypto-pay>: a button that creates a CryptoCloud invoice and takes the buyer to its pay page.
-// README.md beside this file says how to use it. MIT License.
+// <crypto-pay> and <crypto-pay-status>: README.md beside this file says what they do. MIT License.
 
 const PAY_ORIGINS = "https://pay.cryptocloud.plus https://pay.trybit.com";
 const KEY_LIFETIME_MS = 30 * 60_000;
 const REQUEST_TIMEOUT_MS = 35_000; // the service answers within 30 s
 const RETRY_MS = 2000;
-const MAX_RETRY_MS = 10_000; // the buyer reads of a longer wait and decides
-const IN_PROGRESS_MS = 30_000; // by then the other request with the same key has ended
+const MAX_RETRY_MS = 10_000;
+const IN_PROGRESS_MS = 30_000;
 const TAB_CHECK_MS = 300;
+const POLL_MS = 5000;
+const MAX_POLL_MS = 300_000;
+const LAST = "crypto-pay:invoice";
+const LAST_LIFETIME_MS = 24 * 3_600_000;
 
-const BODY = ["amount", "currency", "order-id", "email", "description"];
-const PURCHASE = [...BODY, "endpoint", "pay-origin", "email-field"];
+const BODY = ["amount", "currency", "order-id", "description"];
+const VALUES = [...BODY, "items", "quantity", "email", "endpoint", "pay-origin", "prices"];
 const SWITCHES = ["email-field", "new-tab", "show-amount", "disabled"];
 
-// For an error, the text of its code, else "unavailable" if trying again may help, else "shop".
+// An error without a text of its own has "unavailable" if trying again may help, else "shop".
 const TEXTS = {
   en: {
     pay: "Pay with crypto",
@@ -24,6 +27,10 @@ const TEXTS = {
     unavailable: "The payment service is not available right now. Nothing was charged. Please try again in a moment.",
     network_error: "The payment service could not be reached. Please check your connection and try again.",
     shop: "The payment could not be started. Nothing was charged. Please contact the shop.",
+    created: "Waiting for the payment…",
+    paid: "Paid. Thank you!",
+    partial: "Partly paid.",
+    canceled: "The invoice has expired.",
   },
   pt: {
     pay: "Pagar com cripto",
@@ -34,6 +41,10 @@ const TEXTS = {
     unavailable: "O serviço de pagamento não está disponível agora. Nada foi cobrado. Tente novamente em instantes.",
     network_error: "Não foi possível acessar o serviço de pagamento. Verifique sua conexão e tente novamente.",
     shop: "Não foi possível iniciar o pagamento. Nada foi cobrado. Entre em contato com a loja.",
+    created: "Aguardando o pagamento…",
+    paid: "Pago. Obrigado!",
+    partial: "Pago em parte.",
+    canceled: "A fatura expirou.",
   },
   es: {
     pay: "Pagar con cripto",
@@ -44,6 +55,10 @@ const TEXTS = {
     unavailable: "El servicio de pago no está disponible ahora. No se cobró nada. Inténtelo de nuevo en un momento.",
     network_error: "No se pudo conectar con el servicio de pago. Compruebe su conexión e inténtelo de nuevo.",
     shop: "No se pudo iniciar el pago. No se cobró nada. Póngase en contacto con la tienda.",
+    created: "Esperando el pago…",
+    paid: "Pagado. ¡Gracias!",
+    partial: "Pagado en parte.",
+    canceled: "La factura ha caducado.",
   },
   ru: {
     pay: "Оплатить криптовалютой",
@@ -54,6 +69,10 @@ const TEXTS = {
     unavailable: "Платёжный сервис сейчас недоступен. Деньги не списаны. Попробуйте снова через минуту.",
     network_error: "Не удалось связаться с платёжным сервисом. Проверьте подключение и попробуйте снова.",
     shop: "Не удалось начать оплату. Деньги не списаны. Обратитесь в магазин.",
+    created: "Ожидаем оплату…",
+    paid: "Оплачено. Спасибо!",
+    partial: "Оплачено частично.",
+    canceled: "Срок счёта истёк.",
   },
 };
 
@@ -68,7 +87,6 @@ const STYLE = `
   @media (hover: hover) { :is(button, a):hover { filter: brightness(1.12); } }
   :is(button, a):active { filter: brightness(.85); }
   button:disabled { filter: none; opacity: .55; cursor: not-allowed; }
-  /* White and navy: one of them has 3:1 on any background. */
   :focus-visible { outline: 3px solid var(--crypto-pay-focus, #1e3a8a); outline-offset: 3px; box-shadow: 0 0 0 3px #fff; }
   [aria-busy=true] { filter: none !important; cursor: progress; }
   [aria-busy=true]::before { content: ""; display: inline-block; box-sizing: border-box; inline-size: 1em; block-size: 1em;
@@ -77,8 +95,8 @@ const STYLE = `
   @media (prefers-reduced-motion: no-preference) { [aria-busy=true]::before { animation: turn 1s infinite linear; } }
   @keyframes turn { to { rotate: 1turn; } }
   ::slotted(*) { margin: 0; }
-  #amount { unicode-bidi: isolate; white-space: nowrap; }
-  #amount:not(:empty)::before { content: "· "; }
+  bdi { white-space: nowrap; }
+  bdi:not(:empty)::before { content: "· "; }
   p { margin: .75rem 0 0; }
   p:empty { margin: 0; }
   .quiet { position: absolute; clip-path: inset(50%); }
@@ -86,17 +104,6 @@ const STYLE = `
     border-radius: var(--crypto-pay-radius, .5rem); color: var(--crypto-pay-error, light-dark(#991b1b, #fecaca));
     background: var(--crypto-pay-error-background, light-dark(#fef2f2, #450a0a)); }
 `;
-
-// A style sheet, which unlike <style> a strict CSP allows, belongs to one document.
-const sheets = new WeakMap();
-const sheetsOf = (document) => {
-  const { CSSStyleSheet } = document.defaultView ?? {};
-  if (CSSStyleSheet && !sheets.has(document)) {
-    sheets.set(document, new CSSStyleSheet());
-    sheets.get(document).replaceSync(STYLE);
-  }
-  return CSSStyleSheet ? [sheets.get(document)] : [];
-};
 
 const create = (tag, attributes, ...children) => {
   const element = document.createElement(tag);
@@ -113,7 +120,7 @@ const stored = (name, value) => {
     memory[name] = value;
     sessionStorage.setItem(name, value);
     delete memory[name];
-  } catch {} // refused or full
+  } catch {}
 };
 
 const forget = (name) => stored(name, "");
@@ -126,20 +133,6 @@ const keyOf = (name) => {
   return key;
 };
 
-// 64 bits, so that no e-mail address is stored and no two purchases share a key.
-const hash = (text) => {
-  let [a, b] = [0x9e3779b9, 0x85ebca6b];
-  for (const char of text) {
-    a = Math.imul(a ^ char.codePointAt(), 0x01000193);
-    b = Math.imul((b << 5) ^ (b >>> 7) ^ char.codePointAt(), 0x2c1b3c6d);
-  }
-  return [a ^ (b >>> 15), b ^ (a >>> 13)].map((half) => (half >>> 0).toString(36)).join("-");
-};
-
-// Retry-After: seconds, a date, or null where there is none.
-const retryMs = (header) =>
-  Math.max(0, (isNaN(header) ? Date.parse(header) - Date.now() : header * 1000) || RETRY_MS);
-
 const LOOPBACK = /^(localhost|127(\.\d+){3}|\[::1\])$/;
 
 const originOf = (text) => {
@@ -147,40 +140,37 @@ const originOf = (text) => {
     const { protocol, hostname, origin, username, password } = new URL(text);
     const safe = protocol === "https:" || (protocol === "http:" && LOOPBACK.test(hostname));
     return safe && !username && !password && origin;
-  } catch {} // no URL
+  } catch {}
 };
 
 const payLink = (text, allowed) => {
   const origin = originOf(text);
-  return origin && allowed.split(/[\s,]+/).some((one) => originOf(one) === origin) && new URL(text).href;
+  return origin && allowed.split(/[\s,]+/).some((one) => originOf(one) === origin) && text;
 };
 
-// The service takes the ASCII form of an international domain; browsers differ in what their e-mail fields give.
-const asciiEmail = (email) => {
-  const [, name, domain] = /^(.*)@([^@/?#:\\\s]*[^\0-\x7f][^@/?#:\\\s]*)$/.exec(email) ?? [];
-  try {
-    return domain ? `${name}@${new URL(`http://${domain}`).hostname}` : email;
-  } catch {
-    return email;
-  }
-};
+const asciiEmail = (email) =>
+  email.replace(/(?<=@)[^@]*[^\0-\x7f][^@]*$/, (domain) => {
+    try {
+      const { href, hostname } = new URL(`http://${domain}`);
+      return href === `http://${hostname}/` ? hostname : domain;
+    } catch {
+      return domain;
+    }
+  });
 
-// A tab that says what it waits for. In a sandboxed frame it may be out of reach: then none.
 const openTab = (text, lang) => {
   const tab = open("", "_blank");
   try {
     const { body, documentElement } = tab.document;
     tab.document.title = body.textContent = text;
     documentElement.lang = lang;
-    documentElement.style.colorScheme = "light dark";
-    Object.assign(body.style, { font: "1.25rem system-ui, sans-serif", textAlign: "center", padding: "30vh 1rem 0" });
+    body.style.font = "1.25rem system-ui";
     return tab;
   } catch {
     tab?.close();
   }
 };
 
-// Resolves to {invoice}, or to an error {code}, with {retryMs} if trying again may help.
 async function post(endpoint, key, body, run) {
   const timer = setTimeout(() => run.abort(), REQUEST_TIMEOUT_MS);
   let response, reply;
@@ -194,33 +184,90 @@ async function post(endpoint, key, body, run) {
       const hint = `${error.message}. If it is CORS: is ${location.origin} in AllowedOrigins, and does no script add headers to requests?`;
       return { code: "network_error", hint, retryMs: RETRY_MS };
     }
-    // Not JSON, or broken off. What kind of error that is differs from browser to browser.
+    // Not JSON, or broken off: browsers differ in the error's class.
   } finally {
     clearTimeout(timer);
   }
   const { ok, status } = response;
   if (ok) return reply?.pay_url ? { invoice: reply } : { code: "outcome_unknown", status, retryMs: RETRY_MS };
-  // API Gateway's own errors have only a message.
   const { code = `http_${status}`, retryable = status === 429 || status >= 500 } = reply ?? {};
-  const again = retryable || code === "idempotency_key_reused";
-  return { code, status, problem: reply, retryMs: again ? retryMs(response.headers.get("Retry-After")) : undefined };
+  const waitMs = response.headers.get("Retry-After") * 1000 || RETRY_MS;
+  return { code, status, problem: reply, retryMs: retryable ? waitMs : undefined };
 }
 
-const buttons = new Set(); // those in the page
+const langOf = (element) => {
+  for (let node = element; node; node = node.getRootNode().host) {
+    const found = node.closest("[lang]");
+    if (found) return found.lang;
+  }
+  return document.documentElement.lang;
+};
 
-// On a server, where pages are rendered, there are no elements.
-export class CryptoPay extends (globalThis.HTMLElement ?? class {}) {
-  static observedAttributes = PURCHASE;
+const textOf = (element, name) => {
+  const language = TEXTS[langOf(element).split("-")[0].toLowerCase()] ?? TEXTS.en;
+  return element.getAttribute(`text-${name}`) ?? language[name];
+};
 
-  #run; // AbortController of the running request
-  #kept; // the name of the last key
+const emit = (element, what, detail) =>
+  element.dispatchEvent(
+    new CustomEvent(`crypto-pay:${what}`, { detail, bubbles: true, composed: true, cancelable: true }),
+  );
+
+// Asks less and less often, and not while nobody sees the page.
+async function follow(element, { endpoint, invoice_id, name }, signal, show) {
+  const url = endpoint.replace(/[^/]*$/, `info?uuid=${invoice_id}`);
+  let ask;
+  addEventListener("visibilitychange", () => ask?.(), { signal });
+  for (let waitMs = POLL_MS; waitMs < MAX_POLL_MS; waitMs *= 1.1) {
+    try {
+      const response = await fetch(url, { signal });
+      if (/^4(?!29)/.test(response.status)) return; // will stay so
+      const { status_invoice: status } = await response.json();
+      if (signal.aborted) return;
+      const paid = /paid$/.test(status); // or overpaid
+      const final = paid || status === "canceled";
+      if (final) forget(name);
+      if (status) show(paid ? "paid" : status);
+      if (paid) emit(element, "paid", { invoice_id, status });
+      if (final) return;
+    } catch {}
+    await new Promise((resolve) => {
+      ask = () => document.hidden || resolve();
+      setTimeout(ask, waitMs);
+    });
+    if (signal.aborted) return;
+  }
+}
+
+// What is no number, the service refuses.
+const itemsOf = (text, quantity) =>
+  text.split(/\s+/).map((item) => {
+    const [id, count = quantity] = item.split(":");
+    return { id, quantity: +count || count };
+  });
+
+const lists = {};
+const listOf = (url) => (lists[url] ??= fetch(url, { cache: "no-cache" }).then((reply) => reply.json()));
+
+const buttons = new Set();
+
+const Base = globalThis.HTMLElement ?? class {}; // on a server there are no elements
+
+export class CryptoPay extends Base {
+  static observedAttributes = [...VALUES, "email-field"];
+
+  #run;
+  #following;
+  #kept;
+  #invoice;
+  #list;
   #state = { name: "idle" };
   #observer = new MutationObserver(() => this.#render());
   #slotted = create("slot", {});
   #label = create("span", { dir: "auto" });
-  #amount = create("span", { id: "amount" });
+  #amount = create("bdi", {});
   #button = create("button", { type: "button", part: "button" }, this.#slotted, this.#label, " ", this.#amount);
-  #link = create("a", { part: "button", target: "_blank", rel: "noopener", dir: "auto", hidden: "" });
+  #link = create("a", { part: "button", dir: "auto", hidden: "" });
   #message = create("p", { part: "message", role: "status", id: "message", dir: "auto" });
   #emailLabel = create("span", { dir: "auto" });
   #email = create("input", { type: "email", part: "email", autocomplete: "email", maxlength: 254, dir: "ltr" });
@@ -228,19 +275,17 @@ export class CryptoPay extends (globalThis.HTMLElement ?? class {}) {
 
   constructor() {
     super();
-    const root = this.attachShadow({ mode: "open" });
-    root.adoptedStyleSheets = sheetsOf(this.ownerDocument);
-    root.append(this.#field, this.#button, this.#link, this.#message);
+    this.attachShadow({ mode: "open" }).append(this.#field, this.#button, this.#link, this.#message);
+    this.adoptedCallback();
     this.#button.addEventListener("click", () => this.pay());
-    this.#link.addEventListener("click", (event) => this.#follow(event));
-    // The Enter that ends the composition of a word is not meant for us; Safari says so only by the code 229.
+    this.#link.addEventListener("click", (event) => this.#open(event));
+    // 229 is Safari's word for an Enter that ends a composition.
     this.#email.addEventListener(
       "keydown",
       (event) => event.key === "Enter" && !event.isComposing && event.keyCode !== 229 && this.pay(),
     );
   }
 
-  /** Makes the next click a new purchase. */
   reset() {
     this.#forgetKept();
     forget(this.#purchase().name);
@@ -256,21 +301,19 @@ export class CryptoPay extends (globalThis.HTMLElement ?? class {}) {
   }
 
   connectedCallback() {
-    for (const name of PROPERTIES.keys()) {
-      if (!Object.hasOwn(this, name)) continue; // set before this file was loaded
-      const value = this[name];
-      delete this[name];
+    for (const [name, value] of Object.entries(this)) {
+      delete this[name]; // set before this file came
       this[name] = value;
     }
     buttons.add(this);
-    addEventListener("pagehide", this.#stop); // who comes back finds a button that works
+    addEventListener("pagehide", this.#stop);
     this.#observer.observe(this, { attributes: true, childList: true, characterData: true, subtree: true });
     this.#render();
   }
 
   disconnectedCallback() {
     queueMicrotask(() => {
-      if (this.isConnected) return; // it was only moved
+      if (this.isConnected) return;
       buttons.delete(this);
       removeEventListener("pagehide", this.#stop);
       this.#observer.disconnect();
@@ -278,36 +321,51 @@ export class CryptoPay extends (globalThis.HTMLElement ?? class {}) {
     });
   }
 
+  // A style sheet of one document: a strict CSP allows no <style>.
   adoptedCallback() {
-    this.shadowRoot.adoptedStyleSheets = sheetsOf(this.ownerDocument);
+    const { CSSStyleSheet } = this.ownerDocument.defaultView ?? {};
+    if (!CSSStyleSheet) return;
+    const sheet = new CSSStyleSheet();
+    sheet.replaceSync(STYLE);
+    this.shadowRoot.adoptedStyleSheets = [sheet];
   }
 
   attributeChangedCallback(name, before, now) {
     if (before === now) return;
     if (name === "email") this.#email.value = now ?? "";
-    this.#stop(); // what is running is another purchase
+    this.#stop();
+    if (name === "prices") this.#readPrices();
+    else if (this.#list) this.#show("idle", this.#price()); // so that everybody hears the new total
   }
 
-  /** Pays, as a click does. */
   async pay() {
-    if (this.#run || this.#is("disabled")) return;
+    if (this.#run || this.#is("disabled") || this.#state.name === "paid") return;
     if (this.#is("email-field")) {
       this.#email.value = asciiEmail(this.#email.value);
       if (!this.#email.reportValidity()) return;
     }
-    if (!this.#emit("request", this.#purchase().fields) || this.#run) return;
+    if (!emit(this, "request", this.#purchase().fields) || this.#run) return;
+    this.#following?.abort();
     const run = (this.#run = new AbortController());
-    this.#show("busy");
+    this.#show("busy", textOf(this, "busy"));
     let tab, watch;
     try {
-      if (this.#is("new-tab")) tab = openTab(this.#text("busy"), this.#lang());
-      // Closing the tab cancels.
+      if (this.#is("new-tab")) tab = openTab(textOf(this, "busy"), langOf(this));
       if (tab) watch = setInterval(() => tab.closed && this.#run === run && this.#stop(), TAB_CHECK_MS);
       const outcome = await this.#request(run);
-      if (this.#run !== run) return; // the purchase was changed or left meanwhile
+      if (this.#run !== run) return;
       if (!outcome.url) this.#fail(outcome);
-      else if (!this.#emit("created", outcome.invoice)) this.#stop();
-      else tab = this.#leave(outcome.url, tab, run);
+      else if (!emit(this, "created", outcome.invoice)) this.#stop();
+      else {
+        const { endpoint, name } = this.#kept;
+        const { invoice_id } = outcome.invoice;
+        this.#invoice = { endpoint, name, invoice_id, end: Date.now() + LAST_LIFETIME_MS };
+        try {
+          localStorage.setItem(LAST, JSON.stringify(this.#invoice));
+        } catch {}
+        this.#leave(outcome.url, tab, run);
+        tab = undefined; // the pay page is in it
+      }
     } catch (error) {
       if (this.#run === run) this.#fail({ code: "unexpected_error", hint: error });
     } finally {
@@ -316,41 +374,46 @@ export class CryptoPay extends (globalThis.HTMLElement ?? class {}) {
     }
   }
 
-  // Goes to the pay page; returns the tab if it is not needed.
   #leave(url, tab, run) {
     if (tab && !tab.closed) {
       this.#stop();
       tab.location.replace(url);
-      tab.opener = null; // now and not before, when a sandboxed frame would lose the right to steer the tab
+      this.#follow();
+      tab.opener = null; // not before: a sandboxed frame could not steer it
     } else if (top === window) {
       location.assign(url);
-      setTimeout(() => this.#run === run && this.#stop(), 10_000); // the browser was stopped
-      return tab;
+      setTimeout(() => this.#run === run && this.#stop(), 10_000);
     } else {
-      // Never within a frame: the buyer must see whose page it is. Where the browser forbids to leave, a link does it.
+      // Never within a frame: the buyer must see whose page it is.
       this.#stop();
       const focused = this.shadowRoot.activeElement === this.#button;
       this.#link.href = url;
-      this.#show("ready", this.#text("continue"));
+      this.#show("ready", textOf(this, "continue"));
       if (focused) this.#link.focus();
       try {
-        top.location.href = url; // another origin may set this, and call neither assign nor its like
-      } catch {} // the link is there
-      return tab;
+        top.location.href = url; // all that another origin may do
+      } catch {}
     }
   }
 
-  // A frame that may not open tabs goes there itself, as the last means.
-  #follow(event) {
+  #follow() {
+    this.#following = new AbortController();
+    follow(this, this.#invoice, this.#following.signal, (status) =>
+      this.#show(status === "paid" ? status : "open", textOf(this, status)),
+    );
+  }
+
+  #open(event) {
     event.preventDefault();
     const { href } = this.#link;
     let tab;
     try {
       tab = open(href, "_blank");
-      tab.opener = null; // throws where it is out of reach, as we are to it
+      tab.opener = null;
     } catch {}
-    if (tab) this.#stop();
-    else location.assign(href);
+    if (!tab) return location.assign(href);
+    this.#stop();
+    this.#follow();
   }
 
   #get(name) {
@@ -362,39 +425,48 @@ export class CryptoPay extends (globalThis.HTMLElement ?? class {}) {
   }
 
   #purchase() {
+    const endpoint = this.#get("endpoint");
+    const items = this.#get("items");
     const fields = {};
     for (const name of BODY) {
-      const value = name === "email" && this.#is("email-field") ? this.#email.value.trim() : this.#get(name);
-      if (value) fields[name.replace("-", "_")] = name === "email" ? asciiEmail(value) : value;
+      const value = this.#get(name);
+      if (value) fields[name.replace("-", "_")] = value;
     }
-    const body = JSON.stringify(fields);
-    return { fields, body, name: `crypto-pay:${hash(this.#get("endpoint") + body)}` };
+    if (items) fields.items = itemsOf(items, this.#get("quantity") || 1);
+    // Not the e-mail address: the name is stored.
+    const name = `crypto-pay:${endpoint}${JSON.stringify(fields)}`;
+    const email = this.#is("email-field") ? this.#email.value : this.#get("email");
+    if (email) fields.email = email;
+    return { endpoint, fields, name, body: JSON.stringify(fields) };
   }
 
-  // Ends the key of the last purchase, unless another button is for the same.
+  // Unless another button is for the same purchase.
   #forgetKept() {
-    const name = this.#kept;
+    const name = this.#kept?.name;
     if (name && ![...buttons].some((other) => other !== this && other.#purchase().name === name)) forget(name);
   }
 
   async #request(run) {
-    for (const name of ["endpoint", "amount"]) {
-      if (!this.#get(name)) return { code: "attribute_missing", hint: name };
-    }
     const payOrigins = this.#get("pay-origin") || PAY_ORIGINS;
-    const endpoint = this.#get("endpoint");
-    const { body, name } = this.#purchase();
-    if (this.#kept !== name) this.#forgetKept();
-    this.#kept = name;
+    const purchase = this.#purchase();
+    const { endpoint, fields, body, name } = purchase;
+    const { amount, items } = fields;
+    if (!endpoint) return { code: "attribute_missing", hint: "endpoint" };
+    if (!amount === !items) return { code: amount ? "attribute_conflict" : "attribute_missing", hint: "amount or items" };
+    if (this.#kept?.body !== body) this.#forgetKept();
+    this.#kept = purchase;
     const end = Date.now() + IN_PROGRESS_MS;
     for (let retries = 1; ; ) {
       const outcome = await post(endpoint, keyOf(name), body, run);
       if (outcome.invoice) {
-        const url = payLink(outcome.invoice.pay_url, payOrigins);
-        const hint = `pay_url is not of ${payOrigins}. Is pay-origin the same as the stack's PayOrigins?`;
-        return url ? { ...outcome, url } : { code: "foreign_pay_url", hint };
+        outcome.url = payLink(outcome.invoice.pay_url, payOrigins);
+        if (outcome.url) return outcome;
+        return { code: "foreign_pay_url", hint: `pay_url is not of ${payOrigins}. Is that the stack's PayOrigins?` };
       }
-      if (outcome.code === "idempotency_key_reused") forget(name);
+      if (outcome.code === "idempotency_key_reused") {
+        forget(name);
+        outcome.retryMs = 0;
+      }
       const waits = outcome.code === "invoice_in_progress" && Date.now() + outcome.retryMs < end;
       if (!waits && (!retries-- || !(outcome.retryMs <= MAX_RETRY_MS))) return outcome;
       await new Promise((resolve) => setTimeout(resolve, outcome.retryMs));
@@ -404,23 +476,17 @@ export class CryptoPay extends (globalThis.HTMLElement ?? class {}) {
 
   #fail({ code, status, problem, hint, retryMs }) {
     const retryable = retryMs !== undefined;
-    const message = this.#text(code) ?? this.#text(retryable ? "unavailable" : "shop");
+    const message = textOf(this, code) ?? textOf(this, retryable ? "unavailable" : "shop");
     console.error(`<crypto-pay>: ${code}.`, hint ?? problem);
     this.#stop();
-    if (this.#emit("error", { code, status, retryable, message, problem })) {
+    if (emit(this, "error", { code, status, retryable, message, problem })) {
       this.#show("failed", message, retryable);
     }
   }
 
-  // False if the site's own code takes over.
-  #emit(what, detail) {
-    return this.dispatchEvent(
-      new CustomEvent(`crypto-pay:${what}`, { detail, bubbles: true, composed: true, cancelable: true }),
-    );
-  }
-
   #stop = () => {
     this.#run?.abort();
+    this.#following?.abort();
     this.#run = undefined;
     this.#show("idle");
   };
@@ -435,73 +501,99 @@ export class CryptoPay extends (globalThis.HTMLElement ?? class {}) {
     const busy = name === "busy";
     const failed = name === "failed";
     const ready = name === "ready";
-    const label = busy ? "busy" : failed && retryable ? "again" : "pay";
-    const content = this.textContent.trim() || this.firstElementChild;
-    this.#slotted.hidden = label !== "pay" || !content;
-    set(this.#label, this.#slotted.hidden ? this.#text(label) : "");
-    set(this.#amount, label === "pay" && this.#is("show-amount") ? this.#price() : "");
-    set(this.#link, this.#text("continue"));
-    set(this.#message, busy ? this.#text("busy") : message);
-    set(this.#emailLabel, this.#text("email"));
-    this.#message.className = busy || ready ? "quiet" : failed ? "error" : "";
+    const paid = name === "paid";
+    const label = busy || paid ? name : retryable ? "again" : "pay";
+    const text = this.textContent.trim();
+    this.#slotted.hidden = label !== "pay" || !(text || this.firstElementChild);
+    set(this.#label, this.#slotted.hidden ? textOf(this, label) : "");
+    set(this.#amount, label === "pay" && (this.#list || this.#is("show-amount")) ? this.#price() : "");
+    set(this.#link, textOf(this, "continue"));
+    set(this.#message, message);
+    set(this.#emailLabel, textOf(this, "email"));
+    this.#message.className = failed ? "error" : name === "open" ? "" : "quiet";
     this.#field.hidden = !this.#is("email-field");
     this.#email.readOnly = busy;
     this.#email.disabled = this.#button.disabled = this.#is("disabled");
     this.#button.hidden = ready;
     this.#link.hidden = !ready;
     this.#button.setAttribute("aria-busy", busy);
-    this.#button.setAttribute("aria-disabled", busy); // disabled would lose the focus
+    this.#button.setAttribute("aria-disabled", busy || paid); // disabled would lose the focus
     this.#button.setAttribute("aria-describedby", failed ? "message" : "");
-    // A picture may have no text of its own.
-    const named = this.#slotted.hidden || this.textContent.trim() || this.querySelector("[alt], [aria-label], title");
-    this.#button.setAttribute("aria-label", named ? "" : this.#text("pay"));
+    const named = this.#slotted.hidden || text || this.querySelector("[alt], [aria-label], title");
+    this.#button.setAttribute("aria-label", named ? "" : textOf(this, "pay"));
   }
 
-  #price() {
-    const [amount, currency] = [this.#get("amount"), this.#get("currency") || "USD"];
+  async #readPrices() {
+    const url = this.#get("prices");
+    this.#list = undefined;
     try {
-      return amount && new Intl.NumberFormat(this.#lang() || undefined, { style: "currency", currency }).format(amount);
+      const list = url && (await listOf(url));
+      if (url === this.#get("prices")) this.#list = list;
+    } catch (error) {
+      console.error(`<crypto-pay>: no price list at ${url}.`, error);
+    }
+    this.#render();
+  }
+
+  // For the eyes, which see it rounded: the service adds up by itself.
+  #price() {
+    let { amount, items, currency = "USD" } = this.#purchase().fields;
+    try {
+      if (items) {
+        const costs = items.map(({ id, quantity }) => this.#list.items[id].price * quantity);
+        amount = costs.reduce((sum, cost) => sum + cost);
+        currency = this.#list.currency;
+      }
+      const format = new Intl.NumberFormat(langOf(this) || undefined, { style: "currency", currency });
+      return amount > 0 ? format.format(amount) : "";
     } catch {
-      return `${amount} ${currency}`;
+      return items ? "" : `${amount} ${currency}`;
     }
   }
+}
 
-  #lang() {
-    for (let node = this; node; node = node.getRootNode().host) {
-      const found = node.closest("[lang]");
-      if (found) return found.lang;
-    }
-    return document.documentElement.lang;
+export class CryptoPayStatus extends Base {
+  #run;
+  #message = create("p", { part: "message", role: "status", dir: "auto" });
+
+  constructor() {
+    super();
+    this.attachShadow({ mode: "open" }).append(this.#message);
   }
 
-  #text(name) {
-    const language = TEXTS[this.#lang().split("-")[0].toLowerCase()] ?? TEXTS.en;
-    return this.getAttribute(`text-${name}`) ?? language[name];
+  connectedCallback() {
+    this.#run = new AbortController();
+    try {
+      const invoice = JSON.parse(localStorage.getItem(LAST));
+      if (!(invoice.end > Date.now())) return;
+      follow(this, invoice, this.#run.signal, (status) => set(this.#message, textOf(this, status)));
+    } catch {}
+  }
+
+  disconnectedCallback() {
+    this.#run.abort();
   }
 }
 
 const isOn = (value) => value !== null && value.trim().toLowerCase() !== "false";
 
-// So that nobody hears the same text twice.
 const set = (element, text) => element.textContent === text || (element.textContent = text);
 
-const PROPERTIES = new Map(
-  [...new Set([...PURCHASE, ...SWITCHES])].map((name) => [name.replace(/-(.)/, (_, letter) => letter.toUpperCase()), name]),
-);
-for (const [property, name] of PROPERTIES) {
+for (const name of [...VALUES, ...SWITCHES]) {
   const isSwitch = SWITCHES.includes(name);
-  Object.defineProperty(CryptoPay.prototype, property, {
-    configurable: true,
-    enumerable: true,
+  Object.defineProperty(CryptoPay.prototype, name.replace(/-(.)/, (_, letter) => letter.toUpperCase()), {
     get() {
       return isSwitch ? isOn(this.getAttribute(name)) : (this.getAttribute(name) ?? "");
     },
     set(value) {
-      if (isSwitch) this.toggleAttribute(name, Boolean(value) && isOn(`${value}`));
-      else if (value === null || value === undefined) this.removeAttribute(name);
+      if (isSwitch) value = value && isOn(`${value}`) ? "" : null;
+      if (value == null) this.removeAttribute(name);
       else this.setAttribute(name, value);
     },
   });
 }
 
-if (globalThis.customElements && !customElements.get("crypto-pay")) customElements.define("crypto-pay", CryptoPay);
+if (globalThis.customElements && !customElements.get("crypto-pay")) {
+  customElements.define("crypto-pay", CryptoPay);
+  customElements.define("crypto-pay-status", CryptoPayStatus);
+}

@@ -3,7 +3,7 @@
 from invoicing import startup
 
 # isort: split
-# The line above comes first: it turns the garbage collector off while everything else is imported.
+# The line above comes first: it begins what takes time on the network while everything else is imported.
 import functools
 
 from invoicing import border

@@ -3,7 +3,7 @@
 from invoicing import startup
 
 # isort: split
-# The line above comes first: it turns the garbage collector off while everything else is imported.
+# The line above comes first: it begins what takes time on the network while everything else is imported.
 import functools
 from typing import Any
 
@@ -12,7 +12,7 @@ from invoicing.contract import errors
 from invoicing.contract.settings import PaymentSettings, load
 from invoicing.watch import Watcher
 
-ERRORS = (errors.InternalError, errors.ServiceNotConfigured, errors.ProviderUnavailable)
+ERRORS = (errors.InvalidRequest, errors.InternalError, errors.ServiceNotConfigured, errors.ProviderUnavailable)
 # Kept back from the time that Lambda leaves: the log, the metrics, and a last write.
 RESERVE_S = 2.0
 

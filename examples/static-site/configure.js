@@ -26,8 +26,16 @@ const show = () => {
   const attributes = [];
   const styles = [];
   let content = "";
-  for (const { name, type, value, checked } of form.elements) {
-    if (!name) continue; // a group of fields
+  for (const group of form.querySelectorAll("[data-by]")) {
+    group.disabled = group.hidden = group.dataset.by !== form.elements.by.value;
+  }
+  for (const field of form.elements) {
+    const { name, type, value, checked } = field;
+    if (!name || type === "radio") continue; // a group of fields, or the choice between two
+    if (field.matches(":disabled")) {
+      button.removeAttribute(name);
+      continue;
+    }
     const isSet = type === "checkbox" ? checked : value.trim() && value !== DEFAULTS[name];
     if (name === "content") {
       content = value.trim();

@@ -28,6 +28,7 @@ def _session() -> boto3.session.Session:
     return boto3.session.Session()
 
 
+@functools.cache
 def secrets_manager_client() -> "SecretsManagerClient":
     """Returns a Secrets Manager client; a call takes at most ``SECRETS_LIMIT_S``."""
     return _session().client("secretsmanager", config=_SECRETS)
@@ -38,6 +39,7 @@ def events_client() -> "EventBridgeClient":
     return _session().client("events", config=_EVENTS)
 
 
+@functools.cache
 def dynamodb_client() -> "DynamoDBClient":
     """Returns a DynamoDB client; a call takes at most ``TABLE_LIMIT_S``."""
     return _session().client("dynamodb", config=_TABLE)

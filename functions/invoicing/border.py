@@ -122,7 +122,7 @@ def handler(
     Args:
         errors: What the function documents. Anything else that it raises is an ``InternalError``.
         failure: What the log says when the function did not do what it is for, such as ``invoice not created``.
-        http: Answers a request from API Gateway; ``None`` where nothing routes to the function.
+        http: Answers a request from API Gateway; ``None`` where nothing routes to the function, which refuses one.
         direct: Answers any other event: the result for ``lambda:Invoke``, which ``json`` can encode. ``None`` where the
             function answers API Gateway only.
 
@@ -136,12 +136,12 @@ def handler(
         started_s = time.time()
         let_pass(metrics)
         invocation = Invocation(time.monotonic() + context.get_remaining_time_in_millis() / 1000)
-        is_http = http is not None and _is_http(event)
+        is_http = _is_http(event)
         try:
-            if not (http and is_http):
+            if not is_http:
                 return (direct or _refuse)(event, invocation)
             logger.set_correlation_id(event["requestContext"].get("requestId"))
-            answer = http(_read_request(event), invocation)
+            answer = (http or _refuse_http)(_read_request(event), invocation)
             return _response(200, "application/json", context, answer.headers, answer.body)
         except Exception as exception:
             error = _outcome(exception, errors)
@@ -158,6 +158,10 @@ def handler(
 
 def _refuse(_: Any, __: Invocation) -> dict[str, Any]:
     raise InvalidRequest(fields=[FieldError("", "must be a request from the HTTP API")])
+
+
+def _refuse_http(_: HttpRequest, __: Invocation) -> HttpAnswer:
+    raise InvalidRequest(fields=[FieldError("", "must not be a request from the HTTP API")])
 
 
 def _is_http(event: Any) -> bool:
@@ -202,7 +206,7 @@ def _report(error: InvoicingError, failure: str, context: "LambdaContext", start
     # What callers do wrong is not an error of ours.
     (logger.error if is_ours else logger.info)(failure, **details)
     metrics.add_metric(type(error).__name__, "Count", 1)
-    if is_ours:  # to Lambda, a reply like any other
+    if is_ours and error.blames_version:  # to Lambda, a reply like any other
         count_for_version(type(error).__name__, context, started_s=started_s)
 
 

@@ -2,7 +2,8 @@
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Annotated, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -89,12 +90,19 @@ class CredentialStore:
     Args:
         client: A Secrets Manager client.
         secret_arn: ARN or name of the secret.
+        first: The client's answer for this secret, begun ahead; in place of the first call.
         clock: Wall time in seconds. Not a monotonic clock: that one stops while a sandbox is frozen.
     """
 
     def __init__(
-        self, client: "SecretsManagerClient", secret_arn: str, *, clock: Callable[[], float] = time.time
+        self,
+        client: "SecretsManagerClient",
+        secret_arn: str,
+        *,
+        first: "Future[Any] | None" = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
+        self._first = first
         self._client = client
         self._secret_arn = secret_arn
         self._clock = clock
@@ -131,9 +139,13 @@ class CredentialStore:
             self._refresh_at_s = self._clock() + CACHE_S
         return self._cached
 
+    def _ask(self) -> Mapping[str, Any]:
+        first, self._first = self._first, None
+        return first.result() if first else self._client.get_secret_value(SecretId=self._secret_arn)
+
     def _read(self) -> Credentials:
         try:
-            secret = self._client.get_secret_value(SecretId=self._secret_arn)
+            secret = self._ask()
         except ClientError as error:
             code = error.response["Error"]["Code"]
             reason = f"Secrets Manager answered {code}"

@@ -6,17 +6,19 @@ Every write says under which condition it holds, because each may arrive late, t
 |---|---|---|
 | ``record`` | there is no such invoice | a late copy undoes a payment |
 | ``step`` | the invoice exists with a lower status | a status goes back; an update creates an invoice |
-| ``published`` | exactly these statuses are unpublished | an event that came meanwhile is never published |
+| ``published`` | exactly these statuses are unpublished, nobody hurried since | news or a hint in between is lost |
 | ``take_turn`` | nobody asked in the last seconds | a hundred pages ask the provider a hundred times |
 | ``hurry`` | the invoice exists and is not paid | an update creates an invoice, or wakes one that is done |
 | ``postpone`` | nothing became due or unpublished meanwhile | news that came in between waits |
+| ``put_behind`` | it is still due | one that was asked about meanwhile is due again |
 """
 
 import contextlib
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -24,6 +26,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from invoicing.aws import LASTING_ERRORS
 from invoicing.contract.errors import InternalError, ProviderUnavailable, ServiceNotConfigured
 from invoicing.contract.statuses import DELIVERABLE, STATUSES, Status, lower_than, status_or_none
+from invoicing.observability import logger, metrics
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -37,6 +40,8 @@ SCHEDULE_S = (10 * 60, 30 * 60, *(hours * 60 * 60 for hours in _HOURS))
 # Partitions of the index: what cannot wait, and the schedule's, by a hash of the invoice's id.
 NOW = "now"
 SHARDS = tuple("0123456789")
+# https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html
+MAX_READ_AT_ONCE = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,7 @@ class InvoiceRecord:
         seen_s: When each status was first seen, in whole seconds since 1970.
         unpublished: The statuses whose events may not have been published yet.
         due_s: When the provider is to be asked again; ``None`` when it is not.
+        late_since_s: When it was due first, if it was put behind others since; else ``due_s``.
         hurried: How often it was made due at once.
     """
 
@@ -69,6 +75,7 @@ class InvoiceRecord:
     seen_s: dict[Status, int] = field(default_factory=dict)
     unpublished: frozenset[Status] = frozenset()
     due_s: int | None = None
+    late_since_s: int | None = None
     hurried: int = 0
 
 
@@ -116,6 +123,43 @@ class InvoiceTable:
             found = self._client.get_item(TableName=self._table_name, Key=_key(invoice_id), ConsistentRead=True)
         return _record_of(found["Item"]) if "Item" in found else None
 
+    def read_due(self, invoice_ids: Sequence[str]) -> tuple[list[InvoiceRecord], list[str]]:
+        """Reads invoices that the index has as due.
+
+        A damaged record is counted and logged: one must not keep the others waiting.
+
+        Args:
+            invoice_ids: At most ``MAX_READ_AT_ONCE``.
+
+        Returns:
+            Those that are due indeed, in this order (the index may be late: another run may have asked already), and
+            the ids of those that could not be read.
+
+        Raises:
+            ProviderUnavailable: The table was not reached.
+            ServiceNotConfigured: There is no such table, or it is not for this function to use.
+        """
+        keys = [_key(invoice_id) for invoice_id in invoice_ids]
+        with _as_unavailable():
+            answer = self._client.batch_get_item(
+                RequestItems={self._table_name: {"Keys": keys, "ConsistentRead": True}}
+            )
+        # Not read at once again: DynamoDB leaves some when it is busy.
+        left = answer["UnprocessedKeys"].get(self._table_name, {"Keys": []})["Keys"]
+        unread = [key["invoice_id"]["S"] for key in left]
+        records: dict[str, InvoiceRecord] = {}
+        for item in answer["Responses"].get(self._table_name, []):
+            invoice_id = item["invoice_id"]["S"]
+            try:
+                records[invoice_id] = _record_of(item)
+            except InternalError as error:
+                metrics.add_metric(type(error).__name__, "Count", 1)
+                logger.error("a damaged record is left out", reason=error.reason)
+                unread.append(invoice_id)
+        now_s = self._clock()
+        found = [records[invoice_id] for invoice_id in invoice_ids if invoice_id in records]
+        return [invoice for invoice in found if invoice.due_s is not None and invoice.due_s <= now_s], unread
+
     def step(self, invoice_id: str, status: Status) -> InvoiceRecord | None:
         """Takes the invoice to a higher status, and notes that this is to be published.
 
@@ -149,7 +193,8 @@ class InvoiceTable:
     def published(self, invoice: InvoiceRecord) -> None:
         """Notes that the events of an invoice were published, and when it is due next.
 
-        If another status came meanwhile, nothing is noted: whoever publishes that one publishes these again.
+        If another status or a hint came meanwhile, nothing is noted: whoever looks next publishes these again. An
+        invoice that somebody hurried stays due at once: what is published now may be older than the hint.
 
         Args:
             invoice: The invoice as it was when its events were published.
@@ -160,13 +205,18 @@ class InvoiceTable:
         """
         due_s = self._next_due_s(invoice)
         to_due, names, values = _next(invoice.invoice_id, due_s)
-        # Without a due time this is a REMOVE already.
+        if invoice.hurried and invoice.status not in DELIVERABLE:
+            update, names, values = "REMOVE #unpublished", {}, {}
+        else:
+            # Without a due time this is a REMOVE already.
+            update = f"{to_due}, #unpublished" if due_s is None else f"{to_due} REMOVE #unpublished"
+        same, hurried = _hurried_no_more_than(invoice)
         self._update(
             invoice.invoice_id,
-            f"{to_due}, #unpublished" if due_s is None else f"{to_due} REMOVE #unpublished",
-            "attribute_exists(invoice_id) AND #unpublished = :published",
-            {"#unpublished": "unpublished", **names},
-            {":published": {"SS": sorted(invoice.unpublished)}, **values},
+            update,
+            f"attribute_exists(invoice_id) AND #unpublished = :published AND {same}",
+            {"#unpublished": "unpublished", "#hurried": "hurried", **names},
+            {":published": {"SS": sorted(invoice.unpublished)}, **hurried, **values},
         )
 
     def take_turn(self, invoice_id: str) -> bool:
@@ -218,15 +268,29 @@ class InvoiceTable:
             ServiceNotConfigured: There is no such table, or it is not for this function to use.
         """
         to_due, names, values = _next(invoice.invoice_id, self._next_due_s(invoice))
-        same = "attribute_not_exists(#hurried)"
-        if invoice.hurried:
-            same, values = "#hurried = :hurried", {":hurried": _number(invoice.hurried), **values}
+        same, hurried = _hurried_no_more_than(invoice)
         self._update(
             invoice.invoice_id,
             to_due,
             f"attribute_exists(invoice_id) AND attribute_not_exists(#unpublished) AND {same}",
             {"#unpublished": "unpublished", "#hurried": "hurried", **names},
-            values,
+            {**hurried, **values},
+        )
+
+    def put_behind(self, invoice: InvoiceRecord) -> None:
+        """Puts an invoice that could not be asked about behind all others that are due, so that these have their turn.
+
+        Raises:
+            ProviderUnavailable: The table was not reached.
+            ServiceNotConfigured: There is no such table, or it is not for this function to use.
+        """
+        self._update(
+            invoice.invoice_id,
+            # It is late since it was due first. That is forgotten when another due time is written.
+            "SET #due = :now, behind_at = :now, late_since = :since",
+            "attribute_exists(invoice_id) AND #due <= :now",
+            {"#due": "due"},
+            {":now": _number(int(self._clock())), ":since": _number(invoice.late_since_s or 0)},
         )
 
     def due(self, queue: str) -> Iterator[tuple[str, int]]:
@@ -359,6 +423,13 @@ def _seen_at(status: Status) -> str:
     return f"{status}_at"
 
 
+def _hurried_no_more_than(invoice: InvoiceRecord) -> tuple[str, dict[str, Any]]:
+    """Returns the condition that nobody has hurried an invoice since it was read, and the condition's values."""
+    if not invoice.hurried:
+        return "attribute_not_exists(#hurried)", {}
+    return "#hurried = :hurried", {":hurried": _number(invoice.hurried)}
+
+
 def _next(invoice_id: str, due_s: int | None) -> tuple[str, dict[str, str], dict[str, Any]]:
     if due_s is None:
         return "REMOVE #queue, #due", _DUE_NAMES, {}
@@ -369,8 +440,14 @@ def _next(invoice_id: str, due_s: int | None) -> tuple[str, dict[str, str], dict
 def _record_of(item: dict[str, Any]) -> InvoiceRecord:
     try:
         status = status_or_none(item["status"]["S"])
-        if status is None:
-            raise ValueError("no status")  # noqa: TRY301 - the same as any other damage
+        seen_s = {other: int(item[_seen_at(other)]["N"]) for other in STATUSES if _seen_at(other) in item}
+        unpublished: frozenset[Status] = frozenset(
+            filter(None, map(status_or_none, item.get("unpublished", {"SS": []})["SS"]))
+        )
+        due_s = int(item["due"]["N"]) if "due" in item else None
+        # An event needs amount and times.
+        if status is None or unpublished - seen_s.keys() or not Decimal(item["amount"]["S"]).is_finite():
+            raise ValueError("no status, no amount, or no time of a status")  # noqa: TRY301 - the same as any other damage
         return InvoiceRecord(
             invoice_id=item["invoice_id"]["S"],
             amount=item["amount"]["S"],
@@ -382,11 +459,12 @@ def _record_of(item: dict[str, Any]) -> InvoiceRecord:
             if "items" in item
             else (),
             status=status,
-            seen_s={other: int(item[_seen_at(other)]["N"]) for other in STATUSES if _seen_at(other) in item},
-            unpublished=frozenset(filter(None, map(status_or_none, item.get("unpublished", {"SS": []})["SS"]))),
-            due_s=int(item["due"]["N"]) if "due" in item else None,
+            seen_s=seen_s,
+            unpublished=unpublished,
+            due_s=due_s,
+            late_since_s=int(item["late_since"]["N"]) if due_s and item.get("behind_at") == item["due"] else due_s,
             hurried=int(item.get("hurried", {"N": "0"})["N"]),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
         invoice_id = item.get("invoice_id", {}).get("S", "of no id")
         raise InternalError(f"the record of invoice {invoice_id} is damaged: {type(error).__name__}") from None

@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from decimal import Decimal
 
+from invoicing import ahead
 from invoicing.aws import dynamodb_client, events_client, secrets_manager_client
 from invoicing.contract.errors import InvoicingError, OutcomeUnknown, ProviderCredentialsRejected, ProviderUnavailable
 from invoicing.contract.settings import PaymentSettings
@@ -20,7 +21,7 @@ from invoicing.invoices import InvoiceRecord, InvoiceTable
 from invoicing.observability import AMOUNT_PAID, INVOICE_PAID, INVOICE_UNKNOWN, logger, metrics
 from invoicing.provider.dialects import chosen_api
 from invoicing.provider.outcomes import Api, Statuses
-from invoicing.provider.transport import Transport
+from invoicing.provider.transport import MAX_ATTEMPTS, Transport
 
 # What the provider may take to say a status, in seconds. A page waits for it, and a postback must be answered in 10 s.
 ASK_LIMIT_S = 4.0
@@ -51,8 +52,8 @@ class Payments:
         """Returns payments with real clients; calls nobody yet."""
         return cls(
             InvoiceTable(settings.invoice_table, dynamodb_client()),
-            CredentialStore(secrets_manager_client(), settings.cryptocloud_secret_arn),
-            Transport(settings.cryptocloud_api_url),
+            CredentialStore(secrets_manager_client(), settings.cryptocloud_secret_arn, first=ahead.secret),
+            Transport(settings.cryptocloud_api_url, opened=ahead.provider),
             chosen_api(settings.cryptocloud_api),
             EventBus(settings.event_bus, settings.powertools_service_name, events_client()),
         )
@@ -93,11 +94,8 @@ class Payments:
         if invoice_id in answer and answer[invoice_id] is None:
             raise ProviderUnavailable("the provider says a status that it does not document")
         status = answer.get(invoice_id)
-        if status and (stepped := self._take_step(invoice_id, status)):
-            self.publish(stepped)
-            return stepped.status
         # Read only now: the invoice may have been recorded while we asked.
-        invoice = self.table.read(invoice_id)
+        invoice = (status and self._take_step(invoice_id, status)) or self.table.read(invoice_id)
         if invoice is None:
             return self._follow_unrecorded(invoice_id, status)
         if status is None:
@@ -105,7 +103,9 @@ class Payments:
             raise ProviderUnavailable("the provider does not know an invoice that it created here")
         if invoice.unpublished:
             self.publish(invoice)
-        elif invoice.status not in DELIVERABLE:
+        if invoice.status not in DELIVERABLE:
+            # Something happened, and this is not it: what the provider says may lag behind what it does. Last, because
+            # what was just published may be the end by the schedule.
             self.table.hurry(invoice_id)
         return invoice.status
 
@@ -131,7 +131,8 @@ class Payments:
         try:
             if not self.table.take_turn(invoice_id):
                 return invoice.status
-            status = self.ask([invoice_id], deadline_s=time.monotonic() + ASK_LIMIT_S).get(invoice_id)
+            # In one attempt: a page asks again by itself.
+            status = self.ask([invoice_id], deadline_s=time.monotonic() + ASK_LIMIT_S, attempts=1).get(invoice_id)
             stepped = status and self._take_step(invoice_id, status)
         except InvoicingError as error:
             logger.warning("status not asked", reason=error.reason, invoice_id=invoice_id)
@@ -160,7 +161,7 @@ class Payments:
         answer = self.ask([invoice.invoice_id for invoice in invoices], deadline_s=time.monotonic() + ASK_LIMIT_S)
         return sum(self._follow_answer(invoice, answer) for invoice in invoices)
 
-    def ask(self, invoice_ids: Sequence[str], *, deadline_s: float) -> Statuses:
+    def ask(self, invoice_ids: Sequence[str], *, deadline_s: float, attempts: int = MAX_ATTEMPTS) -> Statuses:
         """Returns what the provider says of invoices.
 
         One that it does not know is left out; one whose status it does not document is ``None``.
@@ -168,6 +169,7 @@ class Payments:
         Args:
             invoice_ids: The provider's ids, at most ``Api.ids_in_a_call`` of them.
             deadline_s: ``time.monotonic()`` by which the answer must be there.
+            attempts: How many there may be, 1 or more.
 
         Raises:
             ProviderUnavailable: There was no answer, or none of use.
@@ -177,12 +179,12 @@ class Payments:
         credentials = self.credentials.get()
         call = self.api.info(invoice_ids)
         try:
-            return self._provider.perform(call, credentials, deadline_s=deadline_s)
+            return self._provider.perform(call, credentials, deadline_s=deadline_s, attempts=attempts)
         except ProviderCredentialsRejected:
             rotated = self.credentials.read_again()
             if rotated == credentials:
                 raise
-            return self._provider.perform(call, rotated, deadline_s=deadline_s)
+            return self._provider.perform(call, rotated, deadline_s=deadline_s, attempts=attempts)
         except OutcomeUnknown as error:
             # To ask creates nothing, so what is unknown is only the status.
             raise ProviderUnavailable(f"status not learned: {error.reason}") from None

@@ -60,7 +60,7 @@ def _run(arguments: argparse.Namespace) -> int:
         print("For the real CryptoCloud set both CRYPTOCLOUD_API_KEY and CRYPTOCLOUD_SHOP_ID.", file=sys.stderr)
         return 1
     real = (api_key, shop_id) if api_key and shop_id else None
-    options = Options(first_port=arguments.port, real_provider=real, watched=True)
+    options = Options(first_port=arguments.port, real_provider=real, price_list=True, watched=True)
     with LocalStack(sys.stdout, options, announce=_announce) as stack:
         print(_welcome(stack.endpoints), flush=True)
         signal.pause()
@@ -106,7 +106,7 @@ The stack is up. Ctrl-C stops it.
 
 Without a browser:
 
-  curl {endpoints.invoice_url} -H 'Content-Type: application/json' -d '{{"amount": 19.99, "currency": "USD"}}'
+  curl {endpoints.invoice_url} -H 'Content-Type: application/json' -d '{{"items": [{{"id": "mug", "quantity": 2}}]}}'
 
 To ask now for payments without a postback, not in ten minutes:
 

@@ -18,6 +18,8 @@ from infra.local.loopback import LoopbackServer, NotListening, QuietHandler, wai
 
 _PYTHON = Path(__file__).resolve().parents[2] / ".venv-local" / "bin" / "python"
 _SHOWN_CHARACTERS = 2000
+# Longer than any caller waits.
+_HANG_S = 30
 
 
 class Moto:
@@ -84,8 +86,9 @@ class Gate:
             operation: The operation's name.
             error: The error that it answers with, or what becomes of the request: ``dropped`` (it does not arrive),
                 ``lost`` (it arrives, its answer does not), ``held`` (it arrives at ``let_go``, and is not answered),
-                ``repeated`` (it is answered, and arrives once more at ``let_go``) or, for ``PutEvents``,
-                ``entry_refused`` (it does not arrive, and the call succeeds without its entries).
+                ``repeated`` (it is answered, and arrives once more at ``let_go``), ``hung`` (it does not arrive, and
+                its caller waits until it gives up), nothing (it is passed on) or, for ``PutEvents``, ``entry_refused``
+                (it does not arrive, and the call succeeds without its entries).
             times: How many requests.
             table: Only those for this table.
         """
@@ -133,18 +136,7 @@ class Gate:
 
     def _answer(self, path: str, headers: Mapping[str, str], body: bytes) -> tuple[int, bytes] | None:
         request = path, headers, body
-        operation = headers.get("X-Amz-Target", "").rpartition(".")[2]
-        table = _table_of(body)
-        with self._lock:
-            self._calls[operation] += 1
-            if table:
-                self._calls_of[table][operation] += 1
-            error = next(
-                (error for error in self._errors if error[:2] in ((operation, None), (operation, table))), None
-            )
-            if error:
-                self._errors.remove(error)
-            fate, late_s = (error[2], None) if error else self._throw()
+        fate, late_s = self._fate_of(headers.get("X-Amz-Target", "").rpartition(".")[2], _table_of(body))
         match fate:
             case "":
                 return self._pass_on(*request)
@@ -164,10 +156,25 @@ class Gate:
                 answers: list[tuple[int, bytes]] = []
                 self._later(late_s or 0, lambda: answers.append(self._pass_on(*request))).join()
                 return answers[0]
+            case "hung":
+                self.server.stopped.wait(_HANG_S)
+                return None
             case "entry_refused":
                 return 200, _refused_entries(body)
             case error:
                 return 400, f'{{"__type": "{error}", "message": "as asked"}}'.encode()
+
+    def _fate_of(self, operation: str, table: str | None) -> tuple[str, float | None]:
+        """Counts a request; returns what becomes of it, and how late."""
+        with self._lock:
+            self._calls[operation] += 1
+            if table:
+                self._calls_of[table][operation] += 1
+            for error in self._errors:
+                if error[:2] in ((operation, None), (operation, table)):
+                    self._errors.remove(error)
+                    return error[2], None
+            return self._throw()
 
     def _throw(self) -> tuple[str, float | None]:
         if self._dice is None or self._dice.random() >= self._share:
@@ -208,6 +215,9 @@ def _refused_entries(body: bytes) -> bytes:
 
 
 class _GateHandler(QuietHandler):
+    def do_GET(self) -> None:
+        self.answer(200, b"healthy")  # as DynamoDB answers whoever only connects
+
     def do_POST(self) -> None:
         body = self.read_body()
         gate: Gate = self.server.owner

@@ -12,6 +12,7 @@ _CONTENT_TYPES = {
     ".css": "text/css; charset=utf-8",
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
+    ".json": "application/json",
     ".svg": "image/svg+xml",
 }
 # What the page as committed names: the default ports of `make run`.
@@ -32,7 +33,8 @@ class Shop:
         self._pay_origin = pay_origin
         self.headers = {
             "Content-Security-Policy": (
-                f"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src {api_origin}; "
+                "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+                f"connect-src 'self' {api_origin}; "
                 "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
             ),
             "X-Content-Type-Options": "nosniff",

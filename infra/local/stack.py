@@ -64,6 +64,7 @@ class Options:
         environment: Variables for the functions, on top of those of the template.
         real_provider: API key and shop id for the real CryptoCloud instead of the sandbox.
         fill_secret: Whether the owner has filled the secret yet.
+        price_list: Whether prices are those of the demo shop's list, so that pages must say what is bought.
         watched: Whether a person watches: then schedules run by the clock, and deliveries are announced as they come.
         template: The built template.
     """
@@ -74,6 +75,7 @@ class Options:
     environment: Mapping[str, str] = field(default_factory=dict)
     real_provider: tuple[str, str] | None = None
     fill_secret: bool = True
+    price_list: bool = False
     watched: bool = False
     template: str = str(_ROOT / ".aws-sam" / "local" / "template.yaml")
 
@@ -173,6 +175,8 @@ class LocalStack:
             # A link without its scheme is taken for https.
             pay_origins = f"{_origin(ports.provider)},https://127.0.0.1:{ports.provider}"
             parameters |= {"ProviderUrl": _origin(ports.provider), "PayOrigins": pay_origins}
+        if self._options.price_list:
+            parameters["PriceListUrl"] = f"{_origin(ports.shop)}/prices.json"
         template = Template(self._options.template, {**parameters, **self._options.parameters})
         for name in template.environment:
             # SAM CLI would let the user's shell overrule the template: with a real provider's address, for example.
@@ -187,7 +191,7 @@ class LocalStack:
         project = Project(
             secret_key=_SECRET_KEY,
             notification_url=f"{_origin(ports.api)}{_POSTBACK}" if has_postbacks else None,
-            success_url=shop_url,
+            success_url=f"{shop_url}thanks.html",
             fail_url=shop_url,
         )
         sandbox = Sandbox(

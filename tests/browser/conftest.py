@@ -1,5 +1,6 @@
 """A buyer in real Chromium at the demo shop, which the local stack serves under a strict Content-Security-Policy."""
 
+import contextlib
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -19,6 +20,17 @@ PROVIDER_TIMEOUT_S = 6
 # Generous: a loaded machine is slow, and nothing waits so long unless it is broken.
 PATIENCE_S = 20
 expect.set_options(timeout=PATIENCE_S * 1000)
+# Before the button's file is run, which a browser does when it has read all of the page.
+WITHOUT_PRICE_LIST = """
+    new MutationObserver((_, observer) => {
+      const element = document.querySelector("crypto-pay[items]");
+      if (!element) return;
+      observer.disconnect();
+      for (const name of ["items", "prices"]) element.removeAttribute(name);
+      element.setAttribute("amount", "19.99");
+      element.setAttribute("currency", "USD");
+    }).observe(document, { childList: true, subtree: true });
+"""
 
 
 @dataclass
@@ -56,7 +68,7 @@ class Visit:
         return [request.headers["idempotency-key"] for request in self.sent]
 
     def set(self, **attributes: str | None) -> None:
-        """Sets attributes of the element, or removes those that are ``None``; ``_`` stands for ``-``."""
+        """Sets attributes of the element, or removes those that are ``None``; ``_`` is written for ``-``."""
         self.page.evaluate(
             """(attributes) => {
               const element = document.querySelector("crypto-pay");
@@ -163,7 +175,18 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
 
 @pytest.fixture
 def visit(stack: Stack, context: BrowserContext) -> Iterator[Visit]:
-    """A buyer at the shop. At the end, no script has failed, and the page has kept to its security policy."""
+    """A buyer at the shop, which has no price list: its pages say what things cost.
+
+    At the end, no script has failed, and the page has kept to its security policy.
+    """
+    context.add_init_script(WITHOUT_PRICE_LIST)
+    with visiting(stack, context) as visit:
+        yield visit
+
+
+@contextlib.contextmanager
+def visiting(stack: Stack, context: BrowserContext) -> Iterator[Visit]:
+    """Opens the shop in a new tab."""
     visit = Visit(context.new_page(), stack)
     failures: list[str] = []
     visit.page.on("pageerror", lambda error: failures.append(str(error)))

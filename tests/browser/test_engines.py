@@ -146,6 +146,21 @@ def international_email(shop: Shop) -> str:
     return f"`{json.loads(call['body'])['email']}`"
 
 
+def total(shop: Shop) -> str:
+    prices = json.dumps({"currency": "EUR", "items": {"mug": {"price": "19.99"}}})
+    shop.open(shop.site.button())
+    shop.tab.run(
+        f"const element = {ELEMENT}; element.amount = null; element.items = 'mug'; element.lang = 'es';"
+        "element.prices = `data:application/json,${arguments[0]}`;",
+        prices,
+    )
+    until(lambda: "19,99" in shop.tab.run(f"return {BUTTON}.innerText"))
+    shop.tab.run(f"{ELEMENT}.quantity = 3")
+    said, shown = shop.tab.run(f"return [{MESSAGE}.textContent, {BUTTON}.querySelector('bdi').textContent]")
+    assert said == shown
+    return f"“{shown.replace(chr(0xA0), ' ')}” on the button, and said"
+
+
 def composition(shop: Shop) -> str:
     shop.open(shop.site.button("email-field"))
     shop.tab.run(
@@ -237,6 +252,7 @@ SCENARIOS: dict[str, Scenario] = {
     "An endless word at 320 px": narrow,
     "All its messages, on a page without CSS": no_jump,
     "`kunde@müller.example`": international_email,
+    "The total of three mugs by a price list, in Spanish": total,
     "The Enter that ends a composition": composition,
     "Moved to another document": other_document,
     "Its file loaded twice": loaded_twice,

@@ -3,13 +3,15 @@
 import json
 import re
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
-from playwright.sync_api import Frame, Page, expect
+from playwright.sync_api import BrowserContext, Frame, Page, expect
 
-from tests.browser.conftest import Visit
+from tests.browser.conftest import Visit, visiting
 from tests.browser.site import Site
 from tests.support import ROOT
+from tests.support.stack import Stack
 
 AXE = ROOT / "tests" / "browser" / "frameworks" / "node_modules" / "axe-core" / "axe.min.js"
 ELEMENT = "document.querySelector('crypto-pay')"
@@ -43,6 +45,29 @@ def wrong_email(visit: Visit) -> None:
     expect(visit.email).to_be_focused()
 
 
+def followed(visit: Visit, status: str) -> None:
+    """Buys in a new tab, and hears this of the invoice."""
+    visit.page.route(
+        "**/v1/invoice/info?*",
+        lambda route: route.fulfill(
+            json={"status": "success", "status_invoice": status}, headers={"Access-Control-Allow-Origin": "*"}
+        ),
+    )
+    visit.set(new_tab="")
+    with visit.page.expect_popup() as opened:
+        visit.button.click()
+    opened.value.wait_for_url("**/pay/*")
+    opened.value.close()
+    expect(visit.message).not_to_be_empty()
+
+
+def by_the_list(visit: Visit) -> None:
+    visit.set(amount=None, currency=None, items="mug", prices="prices.json")
+    expect(visit.button).to_have_accessible_name("Pay with crypto · $19.99")
+    visit.set(quantity="2")
+    expect(visit.message).to_have_text("$39.98")
+
+
 STATES: dict[str, Callable[[Visit], object]] = {
     "idle": lambda visit: visit.button,
     "with the amount": lambda visit: visit.set(show_amount="", email_field=None),
@@ -53,6 +78,11 @@ STATES: dict[str, Callable[[Visit], object]] = {
     "failed": lambda visit: failed(visit, {"status": 400, "json": {}}),
     "disabled": lambda visit: visit.set(disabled=""),
     "with a wrong e-mail address": wrong_email,
+    "with the total of a list": by_the_list,
+    "waiting": lambda visit: followed(visit, "created"),
+    "paid in part": lambda visit: followed(visit, "partial"),
+    "expired": lambda visit: followed(visit, "canceled"),
+    "paid": lambda visit: followed(visit, "paid"),
 }
 
 
@@ -72,6 +102,32 @@ def test_axe_finds_nothing_in_any_state(visit, scheme) -> None:
             if not sheet:
                 arrange(visit)
             assert violations(visit.page) == [], (name, scheme, sheet)
+
+
+def test_the_button_says_once_that_it_is_paid_and_does_nothing_more(visit) -> None:
+    followed(visit, "paid")
+    expect(visit.button).to_have_accessible_name("Paid. Thank you!")
+    expect(visit.button).to_have_attribute("aria-disabled", "true")
+    expect(visit.message).to_have_text("Paid. Thank you!")  # for those who listen; seen, it is on the button alone
+    expect(visit.message).to_have_class("quiet")
+    visit.button.click(force=True)
+    visit.expect_still_at_shop()
+    assert len(visit.sent) == 1
+    visit.page.evaluate(f"{ELEMENT}.reset()")
+    expect(visit.button).to_have_accessible_name("Pay with crypto")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("page", ["tee.html", "thanks.html"])
+def test_axe_finds_nothing_on_the_other_pages_of_the_shop(visit, scheme, page) -> None:
+    followed(visit, "created")
+    visit.page.emulate_media(color_scheme=scheme)
+    visit.page.set_viewport_size({"width": 390, "height": 900})
+    visit.page.goto(f"{visit.stack.endpoints['shop_url']}{page}")
+    if page == "thanks.html":
+        expect(visit.page.get_by_role("status")).to_have_text("Waiting for the payment…")
+    assert violations(visit.page) == []
+    assert visit.page.evaluate("document.documentElement.scrollWidth") == 390
 
 
 @pytest.fixture
@@ -153,11 +209,12 @@ def test_the_button_answers_to_the_pointer(visit) -> None:
 
 
 @pytest.fixture
-def configurator(visit: Visit) -> Visit:
+def configurator(stack: Stack, context: BrowserContext) -> Iterator[Visit]:
     """The page on which owners of shops put their button together."""
-    visit.page.goto(f"{visit.stack.endpoints['shop_url']}configure.html")
-    expect(visit.button).to_be_visible()
-    return visit
+    with visiting(stack, context) as visit:
+        visit.page.goto(f"{stack.endpoints['shop_url']}configure.html")
+        expect(visit.button).to_be_visible()
+        yield visit
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -165,23 +222,14 @@ def configurator(visit: Visit) -> Visit:
 def test_axe_finds_nothing_in_the_configurator(configurator, scheme, width) -> None:
     configurator.page.emulate_media(color_scheme=scheme)
     configurator.page.set_viewport_size({"width": width, "height": 900})
-    assert violations(configurator.page) == []
-    assert configurator.page.evaluate("document.documentElement.scrollWidth") == width
+    for choice in ("is in your price list", "is in the page"):
+        configurator.page.get_by_label(choice).check()
+        assert violations(configurator.page) == []
+        assert configurator.page.evaluate("document.documentElement.scrollWidth") == width
 
 
-def test_the_snippet_of_the_configurator_is_the_button_that_it_shows(configurator) -> None:
-    page = configurator.page
-    page.get_by_label("Amount", exact=True).fill("25.50")
-    page.get_by_label("Currency").select_option("EUR")
-    page.get_by_label("Description").fill('Mug "large" <b> & co.')
-    page.get_by_label("Text on the button").fill("Buy <now>")
-    page.get_by_label("Show the amount").check()
-    page.get_by_label("Corners").fill("20")
-    expect(configurator.button).to_have_accessible_name("Buy <now> · €25.50")
-    expect(configurator.button).to_have_css("border-top-left-radius", "20px")
-    snippet = page.locator("pre").inner_text()
-    assert "crypto-pay { --crypto-pay-radius: 20px; }" in snippet
-    # What a page makes of the snippet has the same attributes and text as the button on show.
+def pasted(page: Page, snippet: str) -> list[Any]:
+    """Returns attributes and text of the button that a page makes of the snippet: those of the button on show."""
     shown, pasted = page.evaluate(
         """(snippet) => {
           const policy = trustedTypes.createPolicy("test", { createHTML: (text) => text });
@@ -196,8 +244,41 @@ def test_the_snippet_of_the_configurator_is_the_button_that_it_shows(configurato
     )
     for of_the_preview in ("style", "pay-origin"):
         del shown[0][of_the_preview]
-    assert shown == [{**pasted[0], "currency": "EUR"}, pasted[1]]
-    assert shown[0]["description"] == 'Mug "large" <b> & co.'
+    assert shown == pasted
+    return pasted
+
+
+def test_the_snippet_of_the_configurator_sells_by_the_price_list(configurator) -> None:
+    page = configurator.page
+    page.get_by_label("Items").fill("mug tee-l:2")
+    expect(configurator.button).to_have_accessible_name("Pay with crypto · $68.99")
+    shown, _ = pasted(page, page.locator("pre").inner_text())
+    assert (shown["items"], shown["prices"]) == ("mug tee-l:2", "prices.json")
+    expect(page.get_by_label("Amount", exact=True)).to_be_hidden()
+    assert not {"amount", "currency", "show-amount"} & set(shown)
+    page.get_by_label("is in the page").check()
+    shown, _ = pasted(page, page.locator("pre").inner_text())
+    assert shown["amount"] == "19.99"
+    assert not {"items", "prices"} & set(shown)
+
+
+def test_the_snippet_of_the_configurator_is_the_button_that_it_shows(configurator) -> None:
+    page = configurator.page
+    page.get_by_label("is in the page").check()
+    page.get_by_label("Amount", exact=True).fill("25.50")
+    page.get_by_label("Currency").select_option("EUR")
+    page.get_by_label("Description").fill('Mug "large" <b> & co.')
+    page.get_by_label("Text on the button").fill("Buy <now>")
+    page.get_by_label("Show the amount").check()
+    page.get_by_label("Corners").fill("20")
+    expect(configurator.button).to_have_accessible_name("Buy <now> · €25.50")
+    expect(configurator.button).to_have_css("border-top-left-radius", "20px")
+    snippet = page.locator("pre").inner_text()
+    assert "crypto-pay { --crypto-pay-radius: 20px; }" in snippet
+    shown, text = pasted(page, snippet)
+    assert shown["currency"] == "EUR"
+    assert shown["description"] == 'Mug "large" <b> & co.'
+    assert text == "Buy <now>"
     configurator.button.click()
     configurator.arrive()
     assert json.loads(configurator.stack.seen()["calls"][0]["body"])["amount"] == 25.5

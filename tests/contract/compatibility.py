@@ -5,7 +5,7 @@ openapi-diff stops at OpenAPI 3.0, optic lets a shorter maxLength pass. So this 
 contract is made of, and takes for breaking whatever it does not know to be harmless.
 
 Harmless are: descriptions and examples; a new operation, optional request field or header, a request that accepts more;
-a new reply field or header; a new error code, which callers are told to expect; a new status of an error.
+a new reply field or header; a new error code, which the contract asks callers to expect; a new status of an error.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,6 +18,7 @@ _ANNOTATIONS = {"$comment", "default", "deprecated", "description", "example", "
 _LOWER = {"exclusiveMinimum", "minItems", "minLength", "minProperties", "minimum"}
 _UPPER = {"exclusiveMaximum", "maxItems", "maxLength", "maxProperties", "maximum"}
 _STRUCTURE = {"additionalProperties", "anyOf", "const", "enum", "items", "oneOf", "properties", "required", "type"}
+_MISSING, _NOT_ACCEPTED = ": may be missing where it is needed", ": no longer accepted"
 _PROBLEM = "application/problem+json"
 
 
@@ -137,8 +138,13 @@ def _not_within(inner: Json, outer: Json, where: str) -> Iterator[str]:
             continue
         reasons = [list(_plain_not_within(branch, candidate, where)) for candidate in _branches(outer)]
         if all(reasons):
-            # The likeliest counterpart is the one of the same type.
-            yield from min(reasons, key=lambda found: (any(": type " in reason for reason in found), len(found)))
+            yield from min(reasons, key=_how_unlike)
+
+
+def _how_unlike(reasons: list[str]) -> tuple[int, bool, int]:
+    # The likeliest counterpart of a schema has the same fields and is of the same type.
+    fields = sum(reason.endswith((_NOT_ACCEPTED, _MISSING)) for reason in reasons)
+    return fields, any(": type " in reason for reason in reasons), len(reasons)
 
 
 def _plain_not_within(inner: Json, outer: Json, where: str) -> Iterator[str]:
@@ -152,7 +158,7 @@ def _plain_not_within(inner: Json, outer: Json, where: str) -> Iterator[str]:
             yield f"{where}: {keyword} {inner.get(keyword, 'absent')}, not {outer[keyword]}"
     for name in outer.get("required", []):
         if name not in inner.get("required", []):
-            yield f"{where}/{name}: may be missing where it is needed"
+            yield f"{where}/{name}{_MISSING}"
     yield from _properties_not_within(inner, outer, where)
     if "items" in outer:
         yield from _not_within(inner.get("items", {}), outer["items"], f"{where}/*")
@@ -168,7 +174,7 @@ def _properties_not_within(inner: Json, outer: Json, where: str) -> Iterator[str
             yield f"{where}/{name}: no longer described"
     if outer.get("additionalProperties", True) is not True:
         for name in inner_properties.keys() - outer_properties.keys():
-            yield f"{where}/{name}: no longer accepted"
+            yield f"{where}/{name}{_NOT_ACCEPTED}"
         if inner.get("additionalProperties", True) != outer["additionalProperties"]:
             yield f"{where}: other fields no longer accepted"
 

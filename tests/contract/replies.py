@@ -10,8 +10,9 @@ import yaml
 
 FILE = Path(__file__).parents[2] / "docs" / "openapi.yaml"
 DOCUMENT: dict[str, Any] = yaml.safe_load(FILE.read_text())
-PATH = "/v1/invoice/create"
+PATH, INFO_PATH = "/v1/invoice/create", "/v1/invoice/info"
 CREATE: dict[str, Any] = DOCUMENT["paths"][PATH]["post"]
+INFO: dict[str, Any] = DOCUMENT["paths"][INFO_PATH]["get"]
 
 
 def assert_documented(

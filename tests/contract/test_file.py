@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 import yaml
 
-from create_invoice import ERRORS
+import create_invoice
+import invoice_info
 from infra import openapi
+from invoicing.contract.invoice import INVOICE_ID_PATTERN, bare_id, is_invoice_id
 from tests.contract.compatibility import breaking_changes
-from tests.contract.replies import CREATE, DOCUMENT, FILE, PATH
+from tests.contract.replies import CREATE, DOCUMENT, FILE, INFO, INFO_PATH, PATH
 from tests.support import ROOT
 from tests.support.templates import of_type, read_template
 
@@ -36,16 +38,17 @@ def test_nothing_that_callers_rely_on_is_broken() -> None:
     assert broken == [], "this breaks callers of the released contract: undo it, or give it a path of its own (/v2/…)"
 
 
-def test_every_error_has_an_example_and_is_under_its_status() -> None:
+@pytest.mark.parametrize(("said", "errors"), [(CREATE, create_invoice.ERRORS), (INFO, invoice_info.ERRORS)])
+def test_every_error_has_an_example_and_is_under_its_status(said, errors) -> None:
     in_file = {
         code: (status, example["value"])
-        for status, response in CREATE["responses"].items()
+        for status, response in said["responses"].items()
         for code, example in response["content"].get("application/problem+json", {"examples": {}})["examples"].items()
     }
     assert {code: status for code, (status, _) in in_file.items()} == {
-        error.code: str(error.http_status) for error in ERRORS
+        error.code: str(error.http_status) for error in errors
     }
-    for error in ERRORS:
+    for error in errors:
         problem = error().problem(in_file[error.code][1]["request_id"])
         assert {**in_file[error.code][1], **problem} == in_file[error.code][1]
 
@@ -76,6 +79,17 @@ def test_the_operations_are_the_routes() -> None:
     assert documented == routes - NOT_FOR_CALLERS
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["DZLF4212", "INV-DZLF4212", "a-b_c", "INV", "INV-INV-", "", "INV-", "a b", "a,b", "a" * 64, "a" * 65,
+     "INV-" + "a" * 64, "INV-" + "a" * 65, "é", "a/b"],
+)  # fmt: skip
+def test_the_files_rule_of_an_id_is_the_codes(text: str) -> None:
+    [parameter] = INFO["parameters"]
+    assert parameter["schema"]["pattern"] == INVOICE_ID_PATTERN
+    assert (re.search(INVOICE_ID_PATTERN, text) is not None) is is_invoice_id(bare_id(text))
+
+
 def fields(document: Any) -> Any:
     return document["components"]["schemas"]["InvoiceRequest"]["properties"]
 
@@ -86,6 +100,10 @@ def schema(document: Any, name: str) -> Any:
 
 def operation(document: Any) -> Any:
     return document["paths"][PATH]["post"]
+
+
+def info(document: Any) -> Any:
+    return document["paths"][INFO_PATH]["get"]
 
 
 def own(document: Any, error: str) -> Any:
@@ -203,6 +221,20 @@ BREAKING: dict[str, tuple[Change, str]] = {
         lambda it: own(it, "InvalidRequestProblem")["errors"]["items"]["properties"].pop("pointer"),
         "error invalid_request/errors/*/pointer: no longer described",
     ),
+    "parameter renamed": (lambda it: info(it)["parameters"][0].update(name="id"), "query uuid: removed"),
+    "ids of digits": (lambda it: info(it)["parameters"][0]["schema"].update(pattern="^[0-9]+$"), "query uuid: pattern"),
+    "parameter required": (
+        lambda it: info(it)["parameters"].append({"in": "query", "name": "shop", "required": True, "schema": {}}),
+        "query shop: now required",
+    ),
+    "status renamed": (
+        lambda it: schema(it, "InvoiceStatus")["properties"]["status_invoice"]["enum"].append("refunded"),
+        "/status_invoice: 'refunded' instead of",
+    ),
+    "status as text": (
+        lambda it: schema(it, "InvoiceStatus")["properties"].update(status_invoice={"type": "string"}),
+        "/status_invoice: no longer one of",
+    ),
     "request id removed": (
         lambda it: (
             schema(it, "Problem")["properties"].pop("request_id"),
@@ -214,7 +246,7 @@ BREAKING: dict[str, tuple[Change, str]] = {
 
 HARMLESS: dict[str, Change] = {
     "other words": (lambda it: fields(it)["email"].update(description="…", examples=["a@b.example"])),
-    "new operation": (lambda it: it["paths"].update({"/v1/invoice/info": {"get": {"responses": {}}}})),
+    "new operation": (lambda it: it["paths"].update({"/v1/invoice/list": {"get": {"responses": {}}}})),
     "new optional field": (lambda it: fields(it).update(locale={"type": "string"})),
     "new currency": (lambda it: fields(it)["currency"]["anyOf"][0]["enum"].append("BRL")),
     "longer description": (lambda it: fields(it)["description"]["anyOf"][0].update(maxLength=1000)),

@@ -5,15 +5,26 @@ That every error is as documented, all of tests/integration checks: ``Stack.post
 
 import pytest
 
-from tests.contract.replies import CREATE, assert_documented
+from invoicing.contract.invoice import bare_id
+from tests.contract.replies import CREATE, INFO, INFO_PATH, assert_documented
+from tests.support.tables import record_invoice
 
 REQUESTS = CREATE["requestBody"]["content"]["application/json"]["examples"]
+STATUS = INFO["responses"]["200"]["content"]["application/json"]["examples"]["paid"]["value"]
 KEYS = CREATE["parameters"][0]["examples"]
 
 
 @pytest.mark.parametrize("name", REQUESTS)
 def test_an_example_of_a_request_creates_an_invoice(stack, name) -> None:
     assert stack.post(REQUESTS[name]["value"]).status == 200
+
+
+@pytest.mark.parametrize("name", INFO["responses"]["200"]["content"]["application/json"]["examples"])
+@pytest.mark.parametrize("query", [example["value"] for example in INFO["parameters"][0]["examples"].values()])
+def test_an_example_of_a_status_is_what_the_status_route_answers(stack, name, query) -> None:
+    example = INFO["responses"]["200"]["content"]["application/json"]["examples"][name]["value"]
+    record_invoice(stack, bare_id(query), example["status_invoice"])
+    assert stack.status(f"uuid={query}").payload == example
 
 
 def test_the_examples_of_a_key_are_one_key_bare_and_quoted(stack, fresh) -> None:
@@ -48,6 +59,13 @@ def test_a_reply_that_the_file_does_not_promise_is_found(status, headers, body) 
     assert_documented(200, HEADERS, INVOICE)
     with pytest.raises((AssertionError, ValueError)):
         assert_documented(status, headers, body)
+
+
+@pytest.mark.parametrize("body", [{**STATUS, "status_invoice": "refunded"}, {"status": "success"}, INVOICE])
+def test_a_status_that_the_file_does_not_promise_is_found(body) -> None:
+    assert_documented(200, HEADERS, STATUS, method="GET", path=INFO_PATH)
+    with pytest.raises(ValueError, match=r"required|is not"):
+        assert_documented(200, HEADERS, body, method="GET", path=INFO_PATH)
 
 
 def test_a_reply_of_an_operation_that_the_file_does_not_have_is_found() -> None:

@@ -5,6 +5,7 @@ check here.
 """
 
 import copy
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -14,17 +15,23 @@ from hypothesis import HealthCheck, settings
 from schemathesis import Case, GenerationMode
 
 from invoicing.contract.idempotency_key import parse_idempotency_key
+from invoicing.contract.invoice import INVOICE_ID_PATTERN
 from invoicing.keys import IdempotencyKey
 from invoicing.provider.v1 import V1
 from invoicing.provider.v2 import v2
-from tests.contract.replies import DOCUMENT, PATH, assert_documented
+from tests.contract.replies import DOCUMENT, INFO_PATH, PATH, assert_documented
 from tests.support.account import SHOP_ID
+from tests.support.price_lists import MUG_AND_TEE as SOLD
 from tests.support.stack import Stack
+from tests.support.tables import record_invoice
 
-# For each kind of data, besides those of the examples and of the coverage phase. The same ones on every run.
+# For each kind of data, in addition to the examples and the coverage phase. The same ones on every run.
 CASES = 1_000
 # Before the provider is called both versions of its API are one program.
 CASES_IN_V2 = 100
+# There is little to say to the status route, and it is one program in both versions.
+CASES_OF_STATUS = 100
+RECORDED = "DZLF4212"
 BOUNDED = settings(
     max_examples=CASES,
     derandomize=True,
@@ -33,35 +40,58 @@ BOUNDED = settings(
 )
 
 
-def api(document: dict[str, Any], mode: GenerationMode) -> Any:
+def api(document: dict[str, Any], mode: GenerationMode, path: str = PATH) -> Any:
     schema = schemathesis.openapi.from_dict(document)
     schema.config.generation.update(modes=[mode])
     schema.config.request_timeout = 60
-    # Another method never reaches the function: API Gateway has one route and answers the rest by itself, SAM CLI's
-    # gateway otherwise than the real one. tests/unit/test_template.py has the route.
+    # Another method never reaches a function: API Gateway has its routes and answers the rest by itself, SAM CLI's
+    # gateway otherwise than the real one. tests/unit/test_template.py has the routes.
     schema.config.phases.coverage.unexpected_methods = set()
     # The file's examples are valid data.
     schema.config.phases.examples.enabled = mode is GenerationMode.POSITIVE
-    # Whatever else the file has, these tests are about one operation.
-    return schema.include(path=PATH)
+    # Each test is about one operation.
+    return schema.include(path=path)
 
 
-def as_this_stack_takes_it(document: dict[str, Any], currencies: Sequence[str]) -> dict[str, Any]:
+def taking(request: str) -> dict[str, Any]:
+    """Returns the document of a deployment that takes one of the two kinds of request, which is its owner's choice.
+
+    Args:
+        request: The name of the schema: ``InvoiceRequest`` without a price list, ``ItemsRequest`` with one.
+    """
+    document = copy.deepcopy(DOCUMENT)
+    content = document["paths"][PATH]["post"]["requestBody"]["content"]["application/json"]
+    content["schema"] = {"$ref": f"#/components/schemas/{request}"}
+    needed = document["components"]["schemas"][request]["required"]
+    content["examples"] = {
+        name: example for name, example in content["examples"].items() if example["value"].keys() >= set(needed)
+    }
+    assert content["examples"]
+    return document
+
+
+def as_this_stack_takes_it(request: str, currencies: Sequence[str]) -> dict[str, Any]:
     """Returns the document with what a caller reads in its descriptions and JSON Schema cannot say, said for the test.
 
     Only for valid data: what is invalid by these rules alone may be valid all the same.
 
     Args:
-        document: The contract.
-        currencies: Those of the version of the provider's API that the stack speaks.
+        request: The kind of request that the stack takes.
+        currencies: Those of the version of the provider's API that the stack speaks, or that of its price list.
     """
-    document = copy.deepcopy(document)
-    fields = document["components"]["schemas"]["InvoiceRequest"]["properties"]
+    document = taking(request)
+    fields = document["components"]["schemas"][request]["properties"]
     fields["currency"]["anyOf"][0]["enum"] = list(currencies)
     # "The shop of the deployment": this one's.
     fields["shop_id"]["anyOf"][0]["const"] = SHOP_ID
-    # "At most 2 decimals". Not in the file: see Amount in requests.py.
-    fields["amount"]["anyOf"][0]["multipleOf"] = 0.01
+    if "amount" in fields:
+        # "At most 2 decimals". Not in the file: see Amount in requests.py.
+        fields["amount"]["anyOf"][0]["multipleOf"] = 0.01
+    else:
+        # "Its id in the price list", and "no id twice", which two items of other quantities could have.
+        item = document["components"]["schemas"]["Item"]["properties"]
+        item["id"] = {"enum": list(SOLD["items"])}
+        fields["items"]["maxItems"] = 1
     # "Characters of any script": here Latin-1, where the pattern can name those that are refused, and domains in ASCII.
     # Others are tried in tests/unit/test_request_contract.py.
     fields["order_id"]["anyOf"][0]["pattern"] = r"^[ -~\xa0-\xac\xae-\xff]+$"
@@ -71,9 +101,26 @@ def as_this_stack_takes_it(document: dict[str, Any], currencies: Sequence[str]) 
     return document
 
 
-VALID = api(as_this_stack_takes_it(DOCUMENT, V1.currencies), GenerationMode.POSITIVE)
-VALID_IN_V2 = api(as_this_stack_takes_it(DOCUMENT, v2().currencies), GenerationMode.POSITIVE)
-INVALID = api(DOCUMENT, GenerationMode.NEGATIVE)
+VALID = api(as_this_stack_takes_it("InvoiceRequest", V1.currencies), GenerationMode.POSITIVE)
+VALID_IN_V2 = api(as_this_stack_takes_it("InvoiceRequest", v2().currencies), GenerationMode.POSITIVE)
+INVALID = api(taking("InvoiceRequest"), GenerationMode.NEGATIVE)
+VALID_ITEMS = api(as_this_stack_takes_it("ItemsRequest", [SOLD["currency"]]), GenerationMode.POSITIVE)
+INVALID_ITEMS = api(taking("ItemsRequest"), GenerationMode.NEGATIVE)
+
+
+def with_ids(rules: dict[str, Any]) -> dict[str, Any]:
+    """Returns the document with these rules for the id that the status route is asked about."""
+    document = copy.deepcopy(DOCUMENT)
+    [parameter] = document["paths"][INFO_PATH]["get"]["parameters"]
+    parameter["schema"] |= rules
+    # They are ids of no invoice here.
+    del parameter["examples"]
+    return document
+
+
+VALID_STATUS = api(with_ids({"enum": [RECORDED, f"INV-{RECORDED}"]}), GenerationMode.POSITIVE, INFO_PATH)
+UNKNOWN_STATUS = api(with_ids({"not": {"pattern": RECORDED}}), GenerationMode.POSITIVE, INFO_PATH)
+INVALID_STATUS = api(DOCUMENT, GenerationMode.NEGATIVE, INFO_PATH)
 
 
 @pytest.fixture
@@ -107,6 +154,11 @@ def forget_key(stack: Stack) -> Callable[[str], None]:
 
 
 @pytest.fixture(scope="module")
+def forget_key_with_prices(stack_with_prices: Stack) -> Callable[[str], None]:
+    return forget_key_of(stack_with_prices)
+
+
+@pytest.fixture(scope="module")
 def forget_key_in_v2(v2_stack: Stack) -> Callable[[str], None]:
     return forget_key_of(v2_stack)
 
@@ -121,6 +173,14 @@ def test_what_the_file_calls_valid_creates_an_invoice(case: Case, stack, counts,
 @settings(BOUNDED, max_examples=CASES_IN_V2)
 def test_what_the_file_calls_valid_creates_an_invoice_in_v2(case: Case, v2_stack, counts, forget_key_in_v2) -> None:
     assert_created(case, v2_stack, counts, forget_key_in_v2)
+
+
+@VALID_ITEMS.parametrize()
+@BOUNDED
+def test_items_that_the_file_calls_valid_create_an_invoice(
+    case: Case, stack_with_prices, counts, forget_key_with_prices
+) -> None:
+    assert_created(case, stack_with_prices, counts, forget_key_with_prices)
 
 
 def assert_created(case: Case, stack: Stack, counts: dict[int, int], forget_key: Callable[[str], None]) -> None:
@@ -143,6 +203,12 @@ def test_what_the_file_calls_invalid_is_refused_as_the_file_says_in_v2(case: Cas
     assert_refused(case, v2_stack, counts)
 
 
+@INVALID_ITEMS.parametrize()
+@BOUNDED
+def test_items_that_the_file_calls_invalid_are_refused_as_the_file_says(case: Case, stack_with_prices, counts) -> None:
+    assert_refused(case, stack_with_prices, counts)
+
+
 def assert_refused(case: Case, stack: Stack, counts: dict[int, int]) -> None:
     if is_no_text(case.body):
         # SAM CLI's gateway answers such a body with a 502 of its own. API Gateway passes it on in base64, as here.
@@ -153,6 +219,36 @@ def assert_refused(case: Case, stack: Stack, counts: dict[int, int]) -> None:
         status = case.call_and_validate(base_url=stack.endpoints["invoice_url"].removesuffix(PATH)).status_code
     counts[status] = counts.get(status, 0) + 1
     assert 400 <= status < 500
+
+
+@VALID_STATUS.parametrize()
+@settings(BOUNDED, max_examples=CASES_OF_STATUS)
+def test_the_status_of_a_recorded_invoice_is_said_as_the_file_says(case: Case, stack) -> None:
+    record_invoice(stack, RECORDED)
+    assert case.call_and_validate(base_url=base_url_of_status(stack)).status_code == 200
+
+
+@UNKNOWN_STATUS.parametrize()
+@settings(BOUNDED, max_examples=CASES_OF_STATUS)
+def test_an_invoice_that_is_not_recorded_is_not_found_as_the_file_says(case: Case, stack) -> None:
+    before = stack.seen()["asked"]
+    assert case.call_and_validate(base_url=base_url_of_status(stack)).status_code == 404
+    assert stack.seen()["asked"] == before
+
+
+@INVALID_STATUS.parametrize()
+@settings(BOUNDED, max_examples=CASES_OF_STATUS)
+def test_what_the_file_calls_no_id_is_refused_as_the_file_says(case: Case, stack) -> None:
+    before = stack.seen()["asked"]
+    # Some cases are wrong only in a parameter that the file does not have, and such a one is ignored.
+    uuid = case.query.get("uuid")
+    expected = 404 if isinstance(uuid, str) and re.search(INVOICE_ID_PATTERN, uuid) else 400
+    assert case.call_and_validate(base_url=base_url_of_status(stack)).status_code == expected
+    assert stack.seen()["asked"] == before
+
+
+def base_url_of_status(stack: Stack) -> str:
+    return stack.endpoints["status_url"].removesuffix(INFO_PATH)
 
 
 def is_no_text(body: object) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import trustme
 
+from invoicing.provider.connection import tls_context
 from invoicing.provider.transport import Transport
 from tests.support.raw_provider import RawProvider, Wire
 from tests.support.stack import PROVIDER_TIMEOUT_S, Answer, Stack
@@ -28,7 +29,7 @@ def stack(shared_stack: Stack) -> Stack:
 
 @pytest.fixture(scope="session")
 def shared_v2_stack(start_lasting_stack: Callable[..., Stack]) -> Stack:
-    """A stack that speaks v2; the provider has what three attempts need, and no more: hanging is tried here too."""
+    """A stack that speaks v2. Its provider has time for three attempts and no more, because tests here let it hang."""
     return start_lasting_stack(parameters={"ProviderApi": "v2", "ProviderTimeout": "3"})
 
 
@@ -83,7 +84,7 @@ def client_of() -> Iterator[Callable[..., Transport]]:
 
 
 @pytest.fixture
-def certificate_for(tmp_path, monkeypatch) -> Callable[[str], ssl.SSLContext]:
+def certificate_for(tmp_path, monkeypatch) -> Iterator[Callable[[str], ssl.SSLContext]]:
     """Issues certificates that clients made after the first of them trust."""
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
@@ -94,4 +95,6 @@ def certificate_for(tmp_path, monkeypatch) -> Callable[[str], ssl.SSLContext]:
         authority.issue_cert(host).configure_cert(context)
         return context
 
-    return issue
+    tls_context.cache_clear()
+    yield issue
+    tls_context.cache_clear()

@@ -171,7 +171,7 @@ def test_a_person_sees_what_a_payment_brings_and_ctrl_c_ends_it_all() -> None:
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run:
         try:
             url = re.search(r"HTTP API +(\S+)", "".join(lines_up_to("Without a browser", run)))[1]
-            order = {"amount": "19.99", "currency": "USD", "order_id": "A-1001"}
+            order = {"items": [{"id": "mug"}], "order_id": "A-1001"}
             invoice = urllib3.request("POST", url, json=order, timeout=60).json()
             urllib3.request("POST", invoice["pay_url"], body="action=pay", redirect=False)
             seen = lines_up_to(">>> MailPaidOrders", run)

@@ -1,5 +1,6 @@
 """The provider's client on raw sockets: what is on the wire, and which connection is used again."""
 
+import json
 import socket
 import time
 
@@ -8,7 +9,8 @@ import pytest
 from invoicing.contract.errors import OutcomeUnknown, ProviderUnavailable
 from invoicing.provider import transport as provider_module
 from invoicing.provider.transport import Transport
-from tests.support.raw_provider import Wire, answer, create
+from invoicing.provider.v2 import MAX_IDS_IN_A_CALL, v2
+from tests.support.raw_provider import CREDENTIALS, Wire, answer, create
 from tests.support.samples import Clock
 
 
@@ -35,6 +37,26 @@ def test_one_connection_serves_many_requests_until_it_idled_too_long(client_of, 
         clock.now_s += idle_s
         create(client)
         assert server.connections == connections
+
+
+def test_a_hundred_invoices_of_version_2_are_read_as_long_as_the_provider_prints_them(client_of, serve) -> None:
+    # As large as https://docs.cryptocloud.plus/en/api-reference-v2/invoice-information, with some currencies to choose.
+    currency = dict.fromkeys(("icon_base", "icon_network", "icon_qr"), "https://cdn.cryptocloud.plus/currency/x.svg")
+    invoices = [
+        {"uuid": f"INV-INVOICE{number:03}", "status": "paid", "currency": currency, "currency_list": [currency] * 20}
+        for number in range(MAX_IDS_IN_A_CALL)
+    ]
+    body = json.dumps({"status": "success", "result": invoices}).encode()
+    assert len(body) > 256 * 1024
+
+    def script(wire: Wire) -> None:
+        wire.read()
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        wire.write(head.encode() + body)
+
+    ids = [f"INVOICE{number:03}" for number in range(MAX_IDS_IN_A_CALL)]
+    statuses = client_of(serve(script)).perform(v2().info(ids), CREDENTIALS, deadline_s=time.monotonic() + 4)
+    assert statuses == dict.fromkeys(ids, "paid")
 
 
 @pytest.mark.parametrize("status", ["101 Switching Protocols", "204 No Content", "500 Oops", "403 Forbidden"])
@@ -139,7 +161,7 @@ def test_a_peer_that_accepts_nobody_is_given_up(monkeypatch) -> None:
             peer.close()
 
 
-def test_the_time_that_a_call_held_the_sandbox_is_that_of_its_attempts_without_the_waits(client_of, serve) -> None:
+def test_the_time_that_a_call_held_the_instance_is_that_of_its_attempts_without_the_waits(client_of, serve) -> None:
     def unavailable_first(wire: Wire) -> None:
         wire.read()
         unavailable = b"HTTP/1.1 503 x\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n"

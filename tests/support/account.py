@@ -2,14 +2,22 @@
 
 import json
 import os
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import boto3
 
-from tests.support.tables import create_table
+from tests.support import ROOT
+from tests.support.templates import read_template
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
 
 REGION = "us-east-1"
 API_KEY = "local-api-key"
 SHOP_ID = "local-shop"
+SECRET_KEY = "local-secret-key"
+SERVICE = ROOT / "template.yaml"
 TABLE = "keys"
 INVOICES = "invoices"
 SECRET = "secret"
@@ -72,3 +80,17 @@ def create_tables_and_secret(moto_url: str) -> None:
     dynamodb = boto3.client("dynamodb", **account)
     for name, resource in ((TABLE, "IdempotencyTable"), (INVOICES, "InvoiceTable")):
         create_table(dynamodb, name, resource)
+
+
+def create_table(client: "DynamoDBClient", name: str, resource: str, template: Path = SERVICE) -> None:
+    """Creates a table as a template has it.
+
+    Args:
+        client: A DynamoDB client.
+        name: What the table is to be called.
+        resource: Its name in the template.
+        template: The file.
+    """
+    properties = read_template(template)["Resources"][resource]["Properties"]
+    names = ("AttributeDefinitions", "BillingMode", "GlobalSecondaryIndexes", "KeySchema")
+    client.create_table(TableName=name, **{each: properties[each] for each in names if each in properties})

@@ -13,9 +13,9 @@ import pytest
 import urllib3
 from botocore.config import Config
 
-from tests.contract.replies import assert_documented
+from tests.contract.replies import INFO_PATH, assert_documented
 from tests.support import ROOT
-from tests.support.account import API_KEY, NOBODY
+from tests.support.account import API_KEY, NOBODY, SECRET_KEY
 from tests.support.events import http_event
 
 EMAIL = "buyer.canary@example.com"
@@ -68,6 +68,18 @@ class Stack:
         assert_documented(answer.status, answer.headers, answer.payload)
         return answer
 
+    def status(self, query: str, headers: dict[str, str] | None = None) -> Answer:
+        """Asks for the status of an invoice as a page does, with a query string; its reply too must be documented."""
+        response = self._http.request("GET", f"{self.endpoints['status_url']}?{query}", headers=headers)
+        answer = Answer(response.json(), response.status, response.headers)
+        assert_documented(answer.status, answer.headers, answer.payload, method="GET", path=INFO_PATH)
+        return answer
+
+    def postback(self, body: bytes | str, headers: dict[str, str] | None = None) -> Answer:
+        """Posts to the provider's route, as the provider does or somebody who pretends to be it."""
+        response = self._http.request("POST", self.endpoints["postback_url"], body=body, headers=headers)
+        return Answer(response.json(), response.status, response.headers)
+
     def invoke(self, event: object, function: str | None = None) -> Answer:
         """Invokes the alias, or another function, directly; text goes as it is, anything else as JSON."""
         payload = event if isinstance(event, str) else json.dumps(event)
@@ -84,13 +96,18 @@ class Stack:
         )
         return response["StatusCode"]
 
-    def pass_on(self, body: bytes, *, path: str = "/v1/invoice/create") -> Answer:
+    def pass_on(self, body: bytes, *, path: str = "/v1/invoice/create", function: str | None = None) -> Answer:
         """Sends the event that API Gateway makes of a body which it does not take for text.
 
         SAM CLI's gateway cannot: it answers such a body with 502 by itself.
+
+        Args:
+            body: The body.
+            path: That of the route.
+            function: The function behind the route; ``None`` for the one that creates invoices.
         """
         event = http_event(body, path=path, origin=SITE)
-        reply = self.invoke(event).payload
+        reply = self.invoke(event, function).payload
         return Answer(json.loads(reply["body"]), reply["statusCode"], reply["headers"])
 
     def tell(self, path: str, **arguments: object) -> None:
@@ -99,12 +116,16 @@ class Stack:
         assert response.status == 200, response.data
 
     def misbehave(self, fault: str, **arguments: object) -> None:
-        """Tells the sandbox what to do with the next request."""
+        """Sets what the sandbox does with the next request."""
         self.tell("/provider/faults", fault=fault, **arguments)
 
     def seen(self) -> dict[str, Any]:
         """Returns what the sandbox saw."""
         return self._http.request("GET", f"{self.endpoints['control_url']}/provider").json()
+
+    def report(self, path: str) -> dict[str, Any]:
+        """Asks the control port a question."""
+        return self._http.request("GET", self.endpoints["control_url"] + path).json()
 
     def calls_of(self, service: str) -> dict[str, int]:
         """Returns how often each operation of ``secrets`` or ``table`` was asked for."""
@@ -157,4 +178,5 @@ def _stop(process: subprocess.Popen[str], log: Path) -> None:
     assert process.returncode == 0
     text = log.read_text()
     assert API_KEY not in text
+    assert SECRET_KEY not in text
     assert EMAIL not in text

@@ -55,7 +55,7 @@ def host(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[int]]:
 def test_the_first_address_that_answers_is_taken_and_no_other_is_tried(host) -> None:
     peer = Peer()
     tried = host(lambda: peer, Peer)
-    opened = open_connection(ORIGIN, None, 5)
+    opened = open_connection(ORIGIN, 5)
     assert (opened.sock, opened.host, opened.port) == (peer, "api.cryptocloud.plus", 443)
     assert opened.auto_open == 0
     assert tried == [0]
@@ -65,7 +65,7 @@ def test_the_first_address_that_answers_is_taken_and_no_other_is_tried(host) -> 
 def test_an_address_that_refuses_is_followed_by_the_next(host) -> None:
     peer = Peer()
     tried = host(refuse(ConnectionRefusedError()), refuse(TimeoutError()), lambda: peer)
-    assert open_connection(ORIGIN, None, 5).sock is peer
+    assert open_connection(ORIGIN, 5).sock is peer
     assert tried == [0, 1, 2]
 
 
@@ -77,7 +77,7 @@ def test_an_address_that_hangs_delays_the_next_and_is_closed_if_it_answers_too_l
         return late
 
     host(hang, lambda: peer)
-    assert open_connection(ORIGIN, None, 5).sock is peer
+    assert open_connection(ORIGIN, 5).sock is peer
     released.set()
     assert late.closed.wait(5)
     assert not peer.closed.is_set()
@@ -95,24 +95,24 @@ def test_an_address_that_was_slow_is_taken_if_the_next_ones_refuse(host) -> None
         raise ConnectionRefusedError
 
     host(slow, refuse_and_release)
-    assert open_connection(ORIGIN, None, 5).sock is peer
+    assert open_connection(ORIGIN, 5).sock is peer
 
 
 def test_of_all_refusals_the_owner_hears_that_of_a_certificate_or_else_the_first(host) -> None:
     untrusted = ssl.SSLCertVerificationError("self-signed")
     host(refuse(ConnectionRefusedError()), refuse(untrusted), refuse(TimeoutError()))
     with pytest.raises(ssl.SSLCertVerificationError):
-        open_connection(ORIGIN, None, 5)
+        open_connection(ORIGIN, 5)
     host(refuse(ConnectionRefusedError()), refuse(TimeoutError()))
     with pytest.raises(ConnectionRefusedError):
-        open_connection(ORIGIN, None, 5)
+        open_connection(ORIGIN, 5)
 
 
 def test_addresses_that_all_hang_take_the_time_that_there_is_and_no_more(host) -> None:
     released = threading.Event()
     host(*[lambda: released.wait(5) and Peer()] * 2)
     with pytest.raises(TimeoutError):
-        open_connection(ORIGIN, None, 0.15)
+        open_connection(ORIGIN, 0.15)
     released.set()
 
 

@@ -99,11 +99,11 @@ def test_an_invoice_for_a_direct_caller_is_the_same_payload_with_exact_numbers(h
     assert handle({"amount": 19.99}) == {**json.loads(PAYLOAD), "amount": Decimal("100.10")}
 
 
-def test_the_secret_is_read_while_the_sandbox_starts(function, monkeypatch) -> None:
+def test_what_takes_time_on_the_network_is_read_while_the_sandbox_starts(function, monkeypatch) -> None:
     prepared: list[Any] = []
     read: list[bool] = []
     monkeypatch.setattr("invoicing.startup.finish", lambda *, prepare: prepared.append(prepare))
-    monkeypatch.setattr("invoicing.create.InvoiceService.read_secret", lambda _: read.append(True))
+    monkeypatch.setattr("invoicing.create.InvoiceService.prepare", lambda _: read.append(True))
     importlib.reload(function)
     assert read == []
     [prepare] = prepared
@@ -140,6 +140,54 @@ def test_the_key_is_the_header_or_the_order_of_a_direct_caller(handle, service, 
     assert [asked for _, asked, _ in service.asked] == [key]
 
 
+MUG = {"items": [{"id": "mug"}]}
+
+
+@pytest.fixture
+def with_prices(function: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001 - its settings come first
+    monkeypatch.setenv("PRICE_LIST_URL", "https://shop.example/prices.json")
+    load.cache_clear()
+
+
+def pointers(handle: Any, event: Any) -> list[str]:
+    """The fields that are refused, in whichever way in."""
+    if "version" in event:
+        return [error["pointer"] for error in json.loads(handle(event)["body"])["errors"]]
+    with pytest.raises(InvalidRequest) as refusal:
+        handle(event)
+    return [error["pointer"] for error in json.loads(str(refusal.value))["errors"]]
+
+
+@pytest.mark.usefixtures("with_prices")
+def test_with_a_price_list_a_page_says_what_is_bought_and_not_what_it_costs(handle, service) -> None:
+    assert handle(http_event(MUG))["statusCode"] == 200
+    assert [asked.items[0].id for asked, _, _ in service.asked] == ["mug"]
+    assert pointers(handle, http_event({"amount": "0.01"})) == ["/items", "/amount"]
+    assert pointers(handle, http_event({**MUG, "amount": "0.01"})) == ["/amount"]
+    assert pointers(handle, http_event({"order_id": "A-1"})) == ["/items"]
+    # A page is a page also without an Origin: curl must not get the price that it asks for.
+    assert pointers(handle, http_event({"amount": "0.01"}, origin=None)) == ["/items", "/amount"]
+    assert len(service.asked) == 1
+
+
+@pytest.mark.usefixtures("with_prices")
+def test_with_a_price_list_a_lambda_says_either_and_never_both(handle, service) -> None:
+    handle({**MUG, "order_id": "A-1"})
+    handle({"amount": 19.99, "items": None, "idempotency_key": "K-1"})
+    assert [(type(asked).__name__, key) for asked, key, _ in service.asked] == [
+        ("DirectItemsRequest", IdempotencyKey("direct", "A-1")),
+        ("DirectInvoiceRequest", IdempotencyKey("direct-key", "K-1")),
+    ]
+    assert pointers(handle, {**MUG, "amount": 19.99}) == ["/amount"]
+    assert pointers(handle, {"order_id": "A-1"}) == ["/amount"]
+
+
+@pytest.mark.parametrize("event", [http_event(MUG), MUG, http_event({**MUG, "amount": 1}), {**MUG, "amount": 1}])
+def test_without_a_price_list_items_are_refused_by_name(handle, service, event) -> None:
+    assert "/items" in pointers(handle, event)
+    assert service.asked == []
+
+
 def test_a_direct_callers_own_key_wins_over_the_order(handle, service) -> None:
     handle({"amount": 1, "idempotency_key": "K-1", "order_id": "A-1"})
     [(request, key, _)] = service.asked
@@ -173,7 +221,7 @@ def test_a_body_has_at_most_16_kib(handle) -> None:
     assert handle(http_event(body + " " * (16 * 1024 - len(body) + 1)))["statusCode"] == 413
 
 
-def test_who_is_no_page_needs_no_origin_and_base64_is_read(handle, service) -> None:
+def test_a_caller_that_is_no_page_needs_no_origin_and_base64_is_read(handle, service) -> None:
     assert handle(http_event(b'{"amount": 1}', origin=None))["statusCode"] == 200
     assert service.asked[0][0].amount == 1
 

@@ -57,6 +57,7 @@ MEANINGS = {
     "provider_credentials_rejected": (502, "ProviderCredentialsRejected", False),
     "pay_link_refused": (502, "PayLinkRefused", False),
     "provider_unavailable": (503, "ProviderUnavailable", True),
+    "prices_unavailable": (503, "PricesUnavailable", True),
     "outcome_unknown": (504, "OutcomeUnknown", True),
 }
 

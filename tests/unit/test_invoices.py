@@ -11,6 +11,7 @@ from invoicing.contract.errors import InternalError, ProviderUnavailable
 from invoicing.contract.statuses import DELIVERABLE, STATUSES, lower_than, status_or_none
 from invoicing.invoices import (
     ASK_AGAIN_AFTER_S,
+    MAX_READ_AT_ONCE,
     NOW,
     SCHEDULE_S,
     SHARDS,
@@ -68,6 +69,7 @@ def due(invoices: InvoiceTable) -> dict[str, str]:
 def test_an_invoice_is_kept_as_it_was_asked_for(invoices, clock, client) -> None:
     record(invoices, created(clock, items=(("mug", 1), ("tee-l", 2))))
     assert invoices.read(ID) == created(clock, items=(("mug", 1), ("tee-l", 2)), due_s=int(clock()) + SCHEDULE_S[0],
+                                        late_since_s=int(clock()) + SCHEDULE_S[0],
                                         seen_s={"created": int(clock())})  # fmt: skip
     item = client.get_item(TableName="InvoiceTable", Key={"invoice_id": {"S": ID}})["Item"]
     assert item["expiration"] == {"N": str(int(clock()) + 90 * DAY_S)}
@@ -163,6 +165,43 @@ def test_an_event_that_comes_while_another_is_published_stays_unpublished(invoic
     assert due(invoices) == {ID: NOW}
 
 
+@pytest.mark.parametrize("status", ["partial", "canceled"])
+def test_a_hint_outlives_the_publishing_of_what_was_known_before_it(invoices, clock, status) -> None:
+    record(invoices, created(clock))
+    invoices.hurry(ID)
+    stepped = invoices.step(ID, status)
+    invoices.published(stepped)
+    kept = invoices.read(ID)
+    assert kept is not None
+    assert kept.unpublished == frozenset()
+    assert due(invoices) == {ID: NOW}
+    invoices.postpone(kept)  # the provider was asked
+    assert due(invoices) == {}
+
+
+@pytest.mark.parametrize("status", ["partial", "canceled"])
+def test_a_hint_that_comes_while_an_event_is_published_is_not_lost(invoices, clock, status) -> None:
+    record(invoices, created(clock))
+    stepped = invoices.step(ID, status)
+    invoices.hurry(ID)
+    invoices.published(stepped)
+    assert due(invoices) == {ID: NOW}
+
+
+def test_what_is_put_behind_comes_last_and_is_not_due_again_once_it_was_asked_about(invoices, clock) -> None:
+    ids = [f"{ID}{number}" for number in range(40)]
+    first, *others = [name for name in ids if shard_of(name) == "3"]
+    for name in (first, *others):
+        record(invoices, created(clock, name))
+        clock.now_s += 1
+    clock.now_s += SCHEDULE_S[0]
+    invoices.put_behind(invoices.read(first))
+    assert [name for name, _ in invoices.due("3")] == [*others, first]
+    invoices.postpone(invoices.read(first))
+    invoices.put_behind(invoices.read(first))  # a late copy
+    assert [name for name, _ in invoices.due("3")] == others
+
+
 def test_published_twice_is_published_once(invoices, clock) -> None:
     record(invoices, created(clock))
     stepped = invoices.step(ID, "partial")
@@ -255,6 +294,29 @@ def test_the_oldest_comes_first_over_all_pages(invoices, clock) -> None:
     assert {shard_of(name) for name in ids} == set(SHARDS)
 
 
+def test_what_is_due_is_read_in_its_order_and_what_could_not_be_read_is_named(invoices, clock, client) -> None:
+    ids = [f"INVOICE{number:02}" for number in range(MAX_READ_AT_ONCE)]
+    for invoice_id in ids:
+        record(invoices, created(clock, invoice_id))
+    clock.now_s += SCHEDULE_S[0]
+    invoices.postpone(invoices.read(ids[3]))
+    client.update_item(TableName="InvoiceTable", Key={"invoice_id": {"S": ids[4]}}, UpdateExpression="REMOVE api")
+    client.delete_item(TableName="InvoiceTable", Key={"invoice_id": {"S": ids[5]}})
+    records, unread = invoices.read_due(ids)
+    assert [invoice.invoice_id for invoice in records] == [*ids[:3], *ids[6:]]
+    assert unread == [ids[4]]
+    assert records[0] == invoices.read(ids[0])
+
+
+def test_what_dynamodb_leaves_unread_is_named(clock) -> None:
+    class Busy:
+        def batch_get_item(self, *, RequestItems: Any) -> Any:  # noqa: N803 - boto3's name
+            return {"Responses": {}, "UnprocessedKeys": RequestItems}
+
+    busy: Any = Busy()
+    assert InvoiceTable("InvoiceTable", busy, clock=clock).read_due([ID]) == ([], [ID])
+
+
 @pytest.mark.parametrize(
     "failure",
     [
@@ -275,10 +337,12 @@ def test_a_table_that_is_down_is_a_failure_that_may_pass(failure, clock) -> None
     for call in (
         lambda: invoices.record(new_item(record, retention_s=60)),
         lambda: invoices.read(ID),
+        lambda: invoices.read_due([ID]),
         lambda: invoices.step(ID, "paid"),
         lambda: invoices.take_turn(ID),
         lambda: invoices.hurry(ID),
         lambda: invoices.postpone(record),
+        lambda: invoices.put_behind(record),
         lambda: list(invoices.due(NOW)),
     ):
         with pytest.raises(ProviderUnavailable) as raised:
@@ -293,7 +357,10 @@ def test_a_table_that_is_down_is_a_failure_that_may_pass(failure, clock) -> None
         {"status": {"N": "1"}},
         {"created_at": {"S": "soon"}},
         {"amount": None},
+        {"amount": {"S": "much"}},
+        {"amount": {"S": "NaN"}},
         {"due": {"S": "x"}},
+        {"unpublished": {"SS": ["paid"]}},  # and no paid_at
     ],
 )
 def test_a_damaged_record_is_our_fault_and_the_log_names_the_invoice(invoices, client, clock, damage) -> None:

@@ -24,7 +24,7 @@ from invoicing.contract.errors import (
 )
 from invoicing.contract.idempotency_key import parse_idempotency_key
 from invoicing.contract.invoice import Invoice
-from invoicing.contract.requests import DirectInvoiceRequest, InvoiceRequest
+from invoicing.contract.requests import DirectInvoiceRequest, DirectItemsRequest, InvoiceRequest, ItemsRequest
 from invoicing.keys import KEY_LIFETIME_S, Delivery, IdempotencyKey, InvoiceRecords, fingerprint
 from tests.unit.model_table import ModelTable
 
@@ -97,6 +97,37 @@ def test_the_same_request_written_otherwise_is_the_same(same: dict[str, Any]) ->
 def test_another_request_is_another(other: dict[str, Any]) -> None:
     first = InvoiceRequest.model_validate({"amount": 100, "currency": "EUR"})
     assert fingerprint(InvoiceRequest.model_validate(other)) != fingerprint(first)
+
+
+ITEMS = [{"id": "mug", "quantity": 2}, {"id": "tee-l"}]
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        {"items": [{"id": "tee-l", "quantity": 1}, {"quantity": 2.0, "id": "mug"}]},
+        {"items": ITEMS, "shop_id": "ours", "amount": None, "email": ""},
+    ],
+)
+def test_the_same_items_written_otherwise_are_the_same_request(same: dict[str, Any]) -> None:
+    assert fingerprint(ItemsRequest.model_validate(same)) == fingerprint(ItemsRequest.model_validate({"items": ITEMS}))
+    with_key = DirectItemsRequest.model_validate({**same, "idempotency_key": "k"})
+    assert fingerprint(with_key) == fingerprint(ItemsRequest.model_validate({"items": ITEMS}))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"items": [{"id": "mug", "quantity": 1}, {"id": "tee-l"}]},
+        {"items": [{"id": "mug", "quantity": 2}]},
+        {"items": [*ITEMS, {"id": "hat"}]},
+        {"items": [{"id": "tee-l", "quantity": 2}, {"id": "mug"}]},
+        {"items": ITEMS, "currency": "EUR"},
+        {"items": ITEMS, "description": "A gift"},
+    ],
+)
+def test_other_items_are_another_request(other: dict[str, Any]) -> None:
+    assert fingerprint(ItemsRequest.model_validate(other)) != fingerprint(ItemsRequest.model_validate({"items": ITEMS}))
 
 
 def test_a_direct_callers_key_is_not_part_of_the_request() -> None:
@@ -247,7 +278,7 @@ def test_an_invoice_whose_key_another_request_took_is_counted_as_lost_and_leaves
         (answered("ConditionalCheckFailedException"), []),
     ],
 )
-def test_a_failure_is_told_as_it_was_whatever_becomes_of_the_key(error, names, counted) -> None:
+def test_a_failure_is_reported_as_it_was_whatever_becomes_of_the_key(error, names, counted) -> None:
     with pytest.raises(OutcomeUnknown):
         deliver(Failing("update_item", error), OutcomeUnknown())
     assert counted == names
@@ -290,7 +321,7 @@ def test_a_second_request_beside_the_first_is_sent_away_and_so_is_another_body_u
         records.deliver_once(KEY, other, lambda: pytest.fail("created"), remaining_s=lambda: 20)
 
 
-def test_nobody_claims_over_his_own_token_even_if_the_clock_was_set_back() -> None:
+def test_nobody_claims_over_their_own_token_even_if_the_clock_was_set_back() -> None:
     table, now_s = Recording(), 1_000_000.0
 
     def failing() -> Invoice:

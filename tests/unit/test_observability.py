@@ -133,7 +133,7 @@ def counted() -> set[Metric]:
     return {
         *((name, SERVICE) for name in names),
         *((error.__name__, SERVICE) for error in ERROR_TABLE),
-        *((error.__name__, BY_VERSION) for error in ERROR_TABLE if error.http_status >= 500),
+        *((error.__name__, BY_VERSION) for error in ERROR_TABLE if error.http_status >= 500 and error.blames_version),
         (ERROR_RAISED, BY_VERSION),
         ("ColdStart", frozenset({"function_name", "service"})),
     }
@@ -153,7 +153,8 @@ def test_each_error_is_counted_for_the_stack_and_the_servers_own_for_the_version
     for error in function.ERRORS:
         found = counted_by(function, capsys, error(), monkeypatch)
         assert found[error.__name__, SERVICE] == [1.0, 1.0]
-        assert found.get((error.__name__, BY_VERSION)) == ([1.0, 1.0] if error.http_status >= 500 else None)
+        of_version = error.http_status >= 500 and error.blames_version
+        assert found.get((error.__name__, BY_VERSION)) == ([1.0, 1.0] if of_version else None)
         # Once: a reply over HTTP is no error to Lambda.
         assert found[ERROR_RAISED, BY_VERSION] == [1.0]
         assert found.keys() - {("ColdStart", frozenset({"function_name", "service"}))} <= counted()
@@ -270,6 +271,7 @@ def test_the_alarms_that_the_owner_gets_are_these() -> None:
         "CredentialsRejected": ("ProviderCredentialsRejected", 1, 300, 1),
         "PayLinkRefused": ("PayLinkRefused", 1, 300, 1),
         "ProviderMoved": ("ProviderMoved", 1, 300, 1),
+        "PriceListRefused": ("PriceListRefused", 1, 300, 1),
         "RecordLost": ("RecordLost", 1, 300, 1),
         "OutcomeUnknown": ("OutcomeUnknown", 3, 900, 1),
         "FailureShare": (None, 10, None, 1),
@@ -284,7 +286,7 @@ def test_the_alarms_that_the_owner_gets_are_these() -> None:
         "WatchFails": ("Errors", 3, 1800, 1),
         "UndeliveredMails": ("ApproximateNumberOfMessagesVisible", 1, 300, 1),
     }
-    assert sum(len(list(metrics_of(alarm))) for alarm in alarms(OBSERVED).values()) == 21  # ten are free
+    assert sum(len(list(metrics_of(alarm))) for alarm in alarms(OBSERVED).values()) == 22  # ten are free
 
 
 @pytest.mark.parametrize("resources", [OBSERVED, STACK], ids=["observed", "roll-out"])
@@ -354,7 +356,8 @@ def test_the_owner_hears_of_every_alarm_and_once_of_a_provider_that_is_down() ->
     assert named == silent == {"OutcomeUnknown", "FailureShare", "SlowReplies"}
     # Each of these says itself what to do.
     assert (
-        with_a_message == '(ALARM("${CredentialsRejected}") OR ALARM("${PayLinkRefused}") OR ALARM("${ProviderMoved}"))'
+        with_a_message == '(ALARM("${CredentialsRejected}") OR ALARM("${PayLinkRefused}") OR ALARM("${ProviderMoved}") '
+        'OR ALARM("${PriceListRefused}"))'
     )
     for alarm in (composite, *(alarm for name, alarm in alarms(OBSERVED).items() if name not in silent)):
         assert alarm["AlarmActions"] == alarm["OKActions"] == [{"Ref": "Alarms"}]

@@ -6,6 +6,7 @@ import pytest
 
 from invoicing.contract.errors import OutcomeUnknown, ProviderCredentialsRejected, ProviderUnavailable
 from invoicing.invoices import NOW, InvoiceRecord, InvoiceTable, new_item
+from invoicing.provider.transport import MAX_ATTEMPTS
 from tests.support.payments import ID, NEW
 
 
@@ -47,6 +48,20 @@ def test_each_status_is_an_event_once_however_often_it_is_followed(payments, pro
 def test_an_unpaid_invoice_is_no_event_and_due_at_once_because_something_happened(payments, invoices, bus) -> None:
     assert payments.follow(ID) == "created"
     assert bus.ids == []
+    assert due(invoices) == [ID]
+
+
+@pytest.mark.usefixtures("recorded")
+@pytest.mark.parametrize("status", ["partial", "canceled"])
+@pytest.mark.parametrize("is_news", [True, False])
+def test_a_status_that_lags_behind_a_postback_is_published_and_the_invoice_stays_due_at_once(
+    payments, provider, bus, invoices, status, is_news
+) -> None:
+    provider.statuses[ID] = status
+    if not is_news:
+        invoices.step(ID, status)
+    assert payments.follow(ID) == status
+    assert bus.ids == [f"{ID}:{status}"]
     assert due(invoices) == [ID]
 
 
@@ -180,6 +195,20 @@ def test_many_pages_ask_the_provider_once_in_five_seconds(payments, provider, cl
     clock.now_s += 6
     payments.status_of(ID)
     assert len(provider.asked) == 2
+
+
+@pytest.mark.usefixtures("recorded")
+def test_a_page_asks_in_one_attempt_and_a_postback_in_several(payments, provider, monkeypatch) -> None:
+    attempts = []
+
+    def perform(*_: Any, **named: Any) -> dict[str, str]:
+        attempts.append(named["attempts"])
+        return {ID: "created"}
+
+    monkeypatch.setattr(provider, "perform", perform)
+    payments.status_of(ID)
+    payments.follow(ID)
+    assert attempts == [1, MAX_ATTEMPTS]
 
 
 @pytest.mark.usefixtures("recorded")

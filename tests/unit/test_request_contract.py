@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from invoicing.contract.errors import InvalidRequest
 from invoicing.contract.exact_json import NotAJsonObject, encode_json_object, parse_json_object
 from invoicing.contract.field_errors import read_json_object, validated
-from invoicing.contract.requests import DirectInvoiceRequest, InvoiceRequest
+from invoicing.contract.requests import DirectInvoiceRequest, InvoiceRequest, Item, ItemsRequest
 
 
 def accepted(body: str) -> InvoiceRequest:
@@ -146,7 +146,7 @@ def test_decimals_are_compared_exactly_however_many_there_are() -> None:
     assert accepted('{"amount": 1.' + "0" * 5_000 + "}").amount == 1
 
 
-def test_float_noise_is_refused_with_the_cure() -> None:
+def test_float_noise_is_refused_with_what_to_send_instead() -> None:
     with pytest.raises(InvalidRequest) as refusal:
         validated(InvoiceRequest, {"amount": 0.1 + 0.2})
     assert refusal.value.fields[0].detail == 'must have at most 2 decimals: round it, or send a string such as "19.99"'
@@ -257,7 +257,7 @@ def test_invalid_utf8_is_refused() -> None:
         parse_json_object(b'{"amount": 1, "order_id": "\xff"}')
 
 
-def test_a_field_that_stands_twice_is_refused_by_name() -> None:
+def test_a_repeated_field_is_refused_by_name() -> None:
     with pytest.raises(InvalidRequest) as refusal:
         read_json_object(b'{"amount": 1, "currency": "USD", "amount": 2}')
     assert [field.pointer for field in refusal.value.fields] == ["/amount"]
@@ -282,3 +282,92 @@ def test_an_integer_is_an_order_as_far_as_every_json_parser_keeps_it_exact(order
 
 def test_a_number_with_an_exponent_beyond_all_bounds_is_no_number_of_money() -> None:
     assert parse_json_object('{"amount": 1e9999999999999999999}') == {"amount": Decimal("Infinity")}
+
+
+def refused_items(items: object, **fields: Any) -> list[tuple[str, str]]:
+    with pytest.raises(InvalidRequest) as refusal:
+        validated(ItemsRequest, {"items": items, **fields})
+    return [(field.pointer, field.detail) for field in refusal.value.fields]
+
+
+@pytest.mark.parametrize(
+    ("written", "quantity"),
+    [
+        ("", 1),
+        (', "quantity": null', 1),
+        (', "quantity": ""', 1),
+        (', "quantity": 1', 1),
+        (', "quantity": 999', 999),
+        (', "quantity": 2.0', 2),
+        (', "quantity": 2e1', 20),
+    ],
+)
+def test_a_quantity_is_a_whole_number_and_one_if_left_out(written: str, quantity: int) -> None:
+    text = f'{{"items": [{{"id": "mug"{written}}}]}}'
+    for fields in (parse_json_object(text), json.loads(text)):  # over HTTP, and as the runtime reads a direct event
+        [item] = validated(ItemsRequest, fields).items
+        assert item == Item(id="mug", quantity=quantity)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "0", "-1", "1000", "1.5", "0.5", "1e3", "1e-400", "1e999999", "NaN", "Infinity", "true", '"2"', "[]", "{}",
+        "999.00000000000000000000000000000000000000001", "9" * 5000,
+    ],
+)  # fmt: skip
+def test_what_is_no_quantity_is_refused_by_its_place(written: str) -> None:
+    fields = parse_json_object(f'{{"items": [{{"id": "mug"}}, {{"id": "tee", "quantity": {written}}}]}}')
+    assert refused_items(fields["items"]) == [("/items/1/quantity", "must be a whole number from 1 to 999")]
+
+
+@pytest.mark.parametrize(
+    ("items", "pointer", "detail"),
+    [
+        ([], "/items", "must have at least 1 entry"),
+        ([{"id": f"i{number}"} for number in range(51)], "/items", "must have at most 50 entries"),
+        ("mug", "/items", "must be a JSON array"),
+        ({"mug": 1}, "/items", "must be a JSON array"),
+        (["mug"], "/items/0", "must be a JSON object"),
+        ([{"quantity": 1}], "/items/0/id", "is required"),
+        ([{"id": None}], "/items/0/id", "is required"),
+        ([{"id": ""}], "/items/0/id", "must not be empty"),
+        ([{"id": 1001}], "/items/0/id", "must be a string of Unicode characters"),
+        ([{"id": "\ud800"}], "/items/0/id", "must be a string of Unicode characters"),
+        ([{"id": "x" * 65}], "/items/0/id", "must have at most 64 characters"),
+        ([{"id": "mug", "price": "0.01"}], "/items/0/price", "is not a field of this request"),
+        ([{"id": "mug", "amount": 1}], "/items/0/amount", "is not a field of this request"),
+        (
+            [{"id": "mug"}, {"id": "tee"}, {"id": "tee"}, {"id": "mug"}],
+            "/items/2/id",
+            "must be in items only once: send a quantity",
+        ),
+    ],
+)
+def test_items_that_break_a_rule_are_refused_by_their_place(items: object, pointer: str, detail: str) -> None:
+    assert refused_items(items) == [(pointer, detail)]
+
+
+def test_fifty_items_are_taken() -> None:
+    assert len(validated(ItemsRequest, {"items": [{"id": f"i{number}"} for number in range(50)]}).items) == 50
+
+
+def test_a_request_has_an_amount_or_items_and_never_both() -> None:
+    both = {"amount": 1, "items": [{"id": "mug"}]}
+    for model, refused in ((ItemsRequest, "amount"), (InvoiceRequest, "items")):
+        with pytest.raises(InvalidRequest) as refusal:
+            validated(model, both)
+        [field] = refusal.value.fields
+        assert field.pointer == f"/{refused}"
+        assert "price list" in field.detail
+        assert validated(model, {**both, refused: None})  # null counts as left out
+        with pytest.raises(InvalidRequest):
+            validated(model, {refused: both[refused]})
+
+
+def test_an_optional_field_of_a_request_with_items_may_be_null_or_empty() -> None:
+    plain = validated(ItemsRequest, {"items": [{"id": "mug"}]})
+    for nothing in (None, ""):
+        fields = dict.fromkeys(ItemsRequest.model_fields.keys() - {"items"}, nothing)
+        assert validated(ItemsRequest, {"items": [{"id": "mug"}], **fields}) == plain
+    assert plain.currency is None  # it is the list's, and not USD

@@ -1,7 +1,12 @@
 """The flow: bounds, shop, credentials, deadline, and a rotated key that costs no invoice."""
 
+import contextlib
 import json
+import subprocess
+import sys
+import threading
 import time
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -9,16 +14,19 @@ import pytest
 
 from invoicing.aws import SECRETS_LIMIT_S
 from invoicing.contract.errors import (
+    InternalError,
     InvalidRequest,
     OutcomeUnknown,
     PayLinkRefused,
+    PricesUnavailable,
     ProviderCredentialsRejected,
     ProviderUnavailable,
     ServiceNotConfigured,
 )
 from invoicing.contract.invoice import Invoice
 from invoicing.contract.origins import origin_of
-from invoicing.contract.requests import InvoiceRequest
+from invoicing.contract.price_list import PriceList, parse_price_list
+from invoicing.contract.requests import InvoiceRequest, ItemsRequest
 from invoicing.contract.settings import CreateInvoiceSettings
 from invoicing.create import RESERVE_S, InvoiceService
 from invoicing.credentials import Credentials
@@ -29,6 +37,8 @@ from invoicing.patience import IMPATIENT_AFTER
 from invoicing.provider.outcomes import Api, Call
 from invoicing.provider.v1 import V1
 from invoicing.provider.v2 import v2
+from tests.support import ROOT
+from tests.support.price_lists import as_file
 from tests.support.samples import INVOICE
 
 OLD = Credentials.model_validate({"api_key": "old", "shop_id": "shop-1"})
@@ -174,7 +184,136 @@ def test_the_secret_is_read_ahead_of_the_first_request() -> None:
             raise ServiceNotConfigured
 
     with pytest.raises(ServiceNotConfigured):
-        InvoiceService(SETTINGS, Unfilled(), None, None, FakeProvider(), V1).read_secret()  # type: ignore[arg-type]
+        InvoiceService(SETTINGS, Unfilled(), None, None, FakeProvider(), V1).prepare()  # type: ignore[arg-type]
+
+
+class FakePrices:
+    """Knows a list, or raises ``failure``; remembers by when it was to answer."""
+
+    def __init__(self, failure: Exception | None = None) -> None:
+        self.failure = failure
+        self.deadlines_s: list[float] = []
+
+    def current(self, *, deadline_s: float) -> PriceList:
+        self.deadlines_s.append(deadline_s)
+        if self.failure:
+            raise self.failure
+        return parse_price_list(as_file())
+
+
+def sent_for(
+    items: list[dict[str, Any]], prices: FakePrices | None, invoices: FakeInvoices | None = None, **fields: Any
+) -> dict[str, Any]:
+    """What the provider is sent."""
+
+    class Provider(FakeProvider):
+        def perform(self, call: Call[Invoice], credentials: Credentials, *, deadline_s: float) -> Invoice:
+            bodies.append(json.loads(call.body, parse_float=Decimal))
+            return super().perform(call, credentials, deadline_s=deadline_s)
+
+    bodies: list[dict[str, Any]] = []
+    table = invoices or FakeInvoices()
+    service = InvoiceService(SETTINGS, FakeStore(), None, table, Provider(), V1, prices)  # type: ignore[arg-type]
+    request = ItemsRequest.model_validate({"items": items, **fields})
+    service.create(request, None, lambda_deadline_s=time.monotonic() + 28)
+    [body] = bodies
+    return body
+
+
+def test_items_reach_the_provider_as_what_they_cost(counted) -> None:
+    body = sent_for([{"id": "mug", "quantity": 2}, {"id": "tee-l"}], FakePrices(), order_id="A-1")
+    assert body == {
+        "amount": Decimal("64.98"),
+        "currency": "USD",
+        "order_id": "A-1",
+        "description": "2 \u00d7 Enamel mug, tee-l",
+        "shop_id": "shop-1",
+    }
+    assert counted()["AmountAskedUSD", frozenset({"service"})] == [64.98]
+
+
+def test_the_invoice_is_recorded_with_the_items_and_what_they_cost_then() -> None:
+    invoices = FakeInvoices()
+    sent_for([{"id": "mug", "quantity": 2}, {"id": "tee-l"}], FakePrices(), invoices)
+    [item] = invoices.items
+    assert (item["amount"], item["currency"]) == ({"S": "64.98"}, {"S": "USD"})
+    assert item["items"] == {
+        "L": [
+            {"M": {"id": {"S": "mug"}, "quantity": {"N": "2"}}},
+            {"M": {"id": {"S": "tee-l"}, "quantity": {"N": "1"}}},
+        ]
+    }
+
+
+def test_the_bounds_of_an_amount_hold_for_the_sum() -> None:
+    assert sent_for([{"id": "mug", "quantity": 25}], FakePrices())["amount"] == Decimal("499.75")
+    with pytest.raises(InvalidRequest) as refusal:
+        sent_for([{"id": "mug", "quantity": 26}], FakePrices())
+    [field] = refusal.value.fields
+    assert (field.pointer, field.detail) == ("/items", "must together be from 1 to 500")
+
+
+def test_without_prices_nobody_is_called_and_the_caller_may_try_again() -> None:
+    with pytest.raises(PricesUnavailable) as refusal:
+        sent_for([{"id": "mug"}], FakePrices(PricesUnavailable("price list not read")))
+    assert refusal.value.retryable
+
+
+def test_the_list_is_read_within_what_lambda_leaves() -> None:
+    prices = FakePrices()
+    sent_for([{"id": "mug"}], prices)
+    assert prices.deadlines_s[0] - time.monotonic() == pytest.approx(28 - RESERVE_S, abs=0.2)
+
+
+def test_a_request_with_items_where_there_is_no_list_is_our_own_fault() -> None:
+    with pytest.raises(InternalError):
+        sent_for([{"id": "mug"}], None)
+
+
+@pytest.mark.parametrize(
+    ("secret", "prices", "expected"),
+    [
+        (None, None, None),
+        (ServiceNotConfigured(), None, ServiceNotConfigured),
+        (None, PricesUnavailable(), PricesUnavailable),
+        (ServiceNotConfigured(), PricesUnavailable(), ServiceNotConfigured),
+    ],
+)
+def test_secret_and_list_are_read_ahead_and_no_failure_keeps_the_other_from_being_read(
+    secret, prices, expected
+) -> None:
+    class Store(FakeStore):
+        def get(self) -> Credentials:
+            self.read_again_calls += 1
+            if secret:
+                raise secret
+            return super().get()
+
+    store, price_list = Store(), FakePrices(prices)
+    service = InvoiceService(SETTINGS, store, None, None, FakeProvider(), V1, price_list)  # type: ignore[arg-type]
+    with pytest.raises(expected) if expected else contextlib.nullcontext():
+        service.prepare()
+    assert (store.read_again_calls, len(price_list.deadlines_s)) == (1, 1)
+
+
+@pytest.mark.parametrize(("url", "imported"), [("", False), ("http://127.0.0.1:1/prices.json", True)])
+def test_what_only_a_price_list_needs_is_imported_only_with_one(url: str, imported: bool) -> None:
+    program = (
+        "import sys, create_invoice; print({'invoicing.prices', 'invoicing.contract.price_list'} & {*sys.modules})"
+    )
+    environment = {
+        "PYTHONPATH": str(ROOT / "functions"),
+        "AWS_DEFAULT_REGION": "eu-west-1",
+        "AWS_ACCESS_KEY_ID": "nobody",
+        "AWS_SECRET_ACCESS_KEY": "none",
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:1",
+        "CRYPTOCLOUD_SECRET_ARN": "arn",
+        "IDEMPOTENCY_TABLE": "table",
+        "INVOICE_TABLE": "invoices",
+        "PRICE_LIST_URL": url,
+    }
+    run = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert (run.stdout.splitlines()[-1] != "set()") is imported
 
 
 def test_only_a_call_that_has_the_short_time_is_counted_as_impatient(counted) -> None:
@@ -246,7 +385,7 @@ def test_both_calls_share_the_providers_time_and_reading_the_secret_does_not_spe
     assert allowed_s == [20.0, 5.0]
 
 
-def test_a_lambda_that_is_nearly_over_calls_nobody_and_blames_not_the_provider() -> None:
+def test_a_lambda_that_is_nearly_over_calls_nobody_and_does_not_blame_the_provider() -> None:
     provider = FakeProvider()
     with pytest.raises(ProviderUnavailable):
         create(FakeStore(), provider, lambda_s=RESERVE_S + 0.5)
@@ -260,7 +399,7 @@ def test_an_unknown_outcome_is_never_tried_again() -> None:
     assert provider.keys == ["old"]
 
 
-@pytest.mark.parametrize(("lambda_s", "allowed_s"), [(28.0, 20.0), (10.0, 3.0), (8.5, 1.5)])
+@pytest.mark.parametrize(("lambda_s", "allowed_s"), [(28.0, 20.0), (10.0, 6.0), (5.5, 1.5)])
 def test_the_provider_has_its_timeout_or_what_lambda_leaves_less_a_reserve(lambda_s: float, allowed_s: float) -> None:
     provider = FakeProvider()
     before_s = time.monotonic()
@@ -350,3 +489,24 @@ def test_an_invoice_that_was_not_created_is_not_recorded() -> None:
     with pytest.raises(OutcomeUnknown):
         create(FakeStore(), FakeProvider(failure=OutcomeUnknown("lost")), invoices=invoices)
     assert invoices.items == []
+
+
+def test_an_invoice_is_recorded_while_the_record_of_its_key_is_completed() -> None:
+    completed = threading.Event()
+
+    class Records:
+        def deliver_once(self, _: object, __: object, create: Callable[[], Invoice], **___: object) -> Delivery:
+            invoice = create()
+            completed.set()
+            return Delivery(invoice, replayed=False)
+
+    class Invoices(FakeInvoices):
+        def record(self, item: dict[str, Any]) -> None:
+            assert completed.wait(10), "the key waits for the record"
+            super().record(item)
+
+    invoices = Invoices()
+    service = InvoiceService(SETTINGS, FakeStore(), Records(), invoices, FakeProvider(), V1)  # type: ignore[arg-type]
+    request = InvoiceRequest.model_validate({"amount": 100})
+    service.create(request, IdempotencyKey("http", "K-1"), lambda_deadline_s=time.monotonic() + 28)
+    assert len(invoices.items) == 1

@@ -119,6 +119,12 @@ def test_only_listed_origins_may_call(load) -> None:
         ("MAX_AMOUNT", "499.001"),
         ("MAX_AMOUNT", "1000000000.01"),
         ("MIN_AMOUNT", "501"),
+        ("PRICE_LIST_URL", "http://shop.example/prices.json"),
+        ("PRICE_LIST_URL", "https://user@shop.example/prices.json"),
+        ("PRICE_LIST_URL", "https://shop.example/prices.json#top"),
+        ("PRICE_LIST_URL", "https://shop.example/pri ces.json"),
+        ("PRICE_LIST_URL", "/prices.json"),
+        ("PRICE_LIST_URL", "file:///etc/passwd"),
         ("PROVIDER_TIMEOUT", "0"),
         ("PROVIDER_TIMEOUT", "30"),
     ],
@@ -129,6 +135,30 @@ def test_a_wrong_variable_is_named_for_the_log_without_its_value(load, name: str
         load(**{"CRYPTOCLOUD_API": "v2", name: value})
     assert name in fault.value.reason
     assert value is None or f"'{value}'" not in fault.value.reason
+
+
+PRICE_LISTS = [
+    "https://shop.example/prices.json",
+    "https://cdn.shop.example:8443/a/b~c.json?v=1&x=%20",
+    "https://a.example/",
+]
+NO_PRICE_LISTS = ["http://shop.example/prices.json", "https://shop.example", "https://shop.example/#x", "prices.json"]
+
+
+def test_a_price_list_is_where_the_owner_says_or_there_is_none(load) -> None:
+    assert load().price_list_url is None
+    assert load(PRICE_LIST_URL="").price_list_url is None
+    assert load(PRICE_LIST_URL="http://127.0.0.1:8000/p.json").price_list_url == "http://127.0.0.1:8000/p.json"
+
+
+def test_the_template_takes_no_address_of_a_price_list_that_the_function_would_refuse(load) -> None:
+    parameter = read_template(ROOT / "template.yaml")["Parameters"]["PriceListUrl"]
+    pattern = re.compile(parameter["AllowedPattern"])
+    assert pattern.fullmatch(parameter["Default"])
+    for url in PRICE_LISTS:
+        assert pattern.fullmatch(url), url
+        assert load(PRICE_LIST_URL=url).price_list_url == url
+    assert not any(map(pattern.fullmatch, NO_PRICE_LISTS))
 
 
 NEVER_SENT_BY_A_BROWSER = [

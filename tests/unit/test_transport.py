@@ -14,6 +14,7 @@ import pytest
 
 from invoicing.contract.errors import InvoiceRejected, OutcomeUnknown, ProviderUnavailable
 from invoicing.credentials import Credentials
+from invoicing.observability import metrics
 from invoicing.provider import transport
 from invoicing.provider.outcomes import Call, Reply
 from invoicing.provider.transport import MAX_ATTEMPTS, Transport
@@ -52,7 +53,7 @@ class Connection:
 class Response:
     def __init__(self, status: int) -> None:
         self.status = status
-        self.headers = {"Content-Type": "application/json", "Retry-After": "1", "Location": "/elsewhere"}
+        self.headers = {"Content-Type": "application/json", "Retry-After": "1", "Location": "/elsewhere", "ETag": '"a"'}
 
     def read(self, most: int) -> bytes:
         return b'{"a": 1}'[:most]
@@ -98,7 +99,9 @@ def perform(client: Transport, call: Call[Any] = CALL, **arguments: Any) -> Any:
 
 def test_a_call_is_sent_whole_with_the_key_and_its_reply_is_judged(open_connections) -> None:
     open_connections(connection := Connection(200))
-    assert perform(Transport("http://127.0.0.1:1")) == Reply(200, b'{"a": 1}', "application/json", "1", "/elsewhere")
+    assert perform(Transport("http://127.0.0.1:1")) == Reply(
+        200, b'{"a": 1}', "application/json", "1", "/elsewhere", '"a"'
+    )
     headers = {
         "Authorization": "Token key-1",
         "Content-Type": "application/json",
@@ -108,6 +111,24 @@ def test_a_call_is_sent_whole_with_the_key_and_its_reply_is_judged(open_connecti
     assert connection.sent == [("POST", "/v1/invoice/create", b'{"amount": 1}', headers)]
     # The connection is shut down at the deadline; its own timeout comes after that.
     assert connection.timeout == pytest.approx(21, abs=0.5)
+
+
+def test_a_call_without_credentials_has_no_key_and_one_without_a_body_names_no_type(open_connections) -> None:
+    open_connections(connection := Connection(200))
+    client = Transport("http://127.0.0.1:1", latency=None)
+    call = Call("GET", "/prices.json", b"", judge, headers={"If-None-Match": '"a"'})
+    metrics.clear_metrics()
+    client.perform(call, None, deadline_s=time.monotonic() + 20)
+    headers = {"Accept": "application/json", "User-Agent": "cryptocloud-invoices", "If-None-Match": '"a"'}
+    assert connection.sent == [("GET", "/prices.json", None, headers)]
+    assert "ProviderLatency" not in metrics.metric_set
+
+
+def test_the_log_names_whom_a_call_was_for(open_connections) -> None:
+    open_connections(ConnectionRefusedError())
+    with pytest.raises(ProviderUnavailable) as refusal:
+        perform(Transport("http://127.0.0.1:1", peer="the site"), attempts=1)
+    assert refusal.value.reason == "no connection to the site: ConnectionRefusedError"
 
 
 def test_what_was_not_created_is_tried_again_at_most_so_often_and_each_attempt_is_timed(

@@ -50,6 +50,8 @@ ERRORS: dict[str, type[InvoiceError]] = {
     "InvoiceInProgress": TryAgainLater,
     # CryptoCloud is down: nothing was created.
     "ProviderUnavailable": TryAgainLater,
+    # The shop's price list cannot be read, or is none: nothing was created. Only requests with items hear of it.
+    "PricesUnavailable": TryAgainLater,
     # CryptoCloud may have created an invoice whose link never arrived. Nobody can pay that one.
     "OutcomeUnknown": TryAgainLater,
     # A mistake of this program: problem["errors"] names the fields.
@@ -77,8 +79,8 @@ def create_invoice(request: dict[str, Any]) -> dict[str, Any]:
     """Returns the invoice of an order: ``pay_url``, ``invoice_id`` and whatever else CryptoCloud sends.
 
     Args:
-        request: ``order_id`` and ``amount``; optionally ``currency``, ``email`` and ``description``. Amounts are
-            ``Decimal`` or text: a float would not be exact.
+        request: ``order_id`` and ``amount``, or ``items`` where the shop has a price list; optionally ``currency``,
+            ``email`` and ``description``. Amounts are ``Decimal`` or text: a float would not be exact.
 
     Raises:
         TryAgainLater: Nothing is wrong with the request.

@@ -42,6 +42,8 @@ class InvoicingError(Exception):
     default_retry_after_s: ClassVar[int | None] = None
     # A direct caller never gets it: it cannot happen there, or is another error there.
     http_only: ClassVar[bool] = False
+    # Whether a new version of a function may be what is wrong, and is rolled back for it.
+    blames_version: ClassVar[bool] = True
 
     def __init__(
         self, reason: str = "", *, fields: Sequence[FieldError] = (), retry_after_s: int | None = None
@@ -85,7 +87,7 @@ class InvalidRequest(InvoicingError):
     http_status = 400
     title = "The request is not valid"
     detail = "Correct the fields named in errors and send the request again."
-    when = "not JSON, an unknown or wrong field, an amount out of bounds"
+    when = "not JSON, an unknown or wrong field, an amount out of bounds, an item that is not in the price list"
 
 
 class InvoiceRejected(InvoicingError):
@@ -109,7 +111,7 @@ class OriginNotAllowed(InvoicingError):
     code = "origin_not_allowed"
     http_only = True
     http_status = 403
-    title = "This site may not create invoices"
+    title = "This site may not use the service"
     detail = "The Origin header is not among the allowed origins of this service."
     when = "the `Origin` header is not in `AllowedOrigins`"
 
@@ -137,8 +139,8 @@ class PayloadTooLarge(InvoicingError):
     http_only = True
     http_status = 413
     title = "The request is too large"
-    detail = "A request body may have at most 16 KiB."
-    when = "the body is over 16 KiB (direct: the field that is too long is named)"
+    detail = "A request body may have at most 16 KiB, a postback 64 KiB."
+    when = "the body is over 16 KiB, that of a postback over 64 KiB (direct: the field that is too long is named)"
 
 
 class UnsupportedMediaType(InvoicingError):
@@ -171,14 +173,16 @@ class ServiceNotConfigured(InvoicingError):
     http_status = 500
     title = "The service is not set up yet"
     detail = "The owner of this service has not set it up completely; its log says what is missing."
-    when = "the secret is missing, empty or malformed, a setting is wrong, or the table may not be written"
+    when = (
+        "the secret is missing, empty or malformed, a setting is wrong, or a table or the event bus may not be written"
+    )
 
 
 class ProviderCredentialsRejected(InvoicingError):
     code = "provider_credentials_rejected"
     http_status = 502
     title = "CryptoCloud refused our API key"
-    detail = "CryptoCloud refused the API key of this service. The invoice was not created."
+    detail = "CryptoCloud refused the API key of this service. Nothing was created."
     when = "CryptoCloud refused the API key (401; in version 2 also 400 or 403), also after the secret was read again"
 
 
@@ -199,14 +203,28 @@ class PayLinkRefused(InvoicingError):
 class ProviderUnavailable(InvoicingError):
     code = "provider_unavailable"
     http_status = 503
-    title = "Invoices cannot be created right now"
-    detail = "The invoice was not created. Send the request again after the time in Retry-After."
+    title = "The service is not available right now"
+    detail = "Nothing was created. Send the request again after the time in Retry-After."
     when = (
-        "CryptoCloud answered 406, 429 or 503, or CryptoCloud, the secret or the table could not be reached: the "
-        "invoice was not created; has `Retry-After`"
+        "CryptoCloud answered 406, 429 or 503, or CryptoCloud, the secret, a table or the event bus could not be "
+        "reached: nothing was created; has `Retry-After`"
     )
     retryable = True
     default_retry_after_s = 5
+
+
+class PricesUnavailable(InvoicingError):
+    code = "prices_unavailable"
+    http_status = 503
+    title = "The prices are not known right now"
+    detail = (
+        "The shop's price list cannot be read, or cannot be believed. The invoice was not created. Send the request "
+        "again after the time in Retry-After."
+    )
+    when = "no price list that can be believed was read in the last 24 hours; has `Retry-After`"
+    retryable = True
+    default_retry_after_s = 10
+    blames_version = False  # the list is the site's, and a slip there is a slip of no function
 
 
 class OutcomeUnknown(InvoicingError):
@@ -233,5 +251,6 @@ ERROR_TABLE: tuple[type[InvoicingError], ...] = (
     ProviderCredentialsRejected,
     PayLinkRefused,
     ProviderUnavailable,
+    PricesUnavailable,
     OutcomeUnknown,
 )

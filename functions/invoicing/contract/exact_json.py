@@ -73,9 +73,11 @@ def _exact_number(text: str) -> Decimal:
 
 
 def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    fields: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in fields:
-            raise NotAJsonObject("must be in the request only once", name=name)
-        fields[name] = value
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        seen: set[str] = set()
+        for name, _ in pairs:
+            if name in seen:
+                raise NotAJsonObject("must be in the request only once", name=name)
+            seen.add(name)
     return fields

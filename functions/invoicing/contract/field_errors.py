@@ -11,10 +11,30 @@ from invoicing.contract.personal_data import may_hold_email
 
 _MAX_FIELD_ERRORS = 20
 _MAX_POINTER_LENGTH = 100
+# By Pydantic's names of faults: https://docs.pydantic.dev/latest/errors/validation_errors/
+_WORDS = {
+    "missing": "is required",
+    "extra_forbidden": "is not a field of this request",
+    "string_type": "must be a string of Unicode characters",
+    "string_unicode": "must be a string of Unicode characters",
+    "model_attributes_type": "must be a JSON object",
+    "model_type": "must be a JSON object",
+    "dict_type": "must be a JSON object",
+    "tuple_type": "must be a JSON array",
+    "string_too_short": "must not be empty",
+    "string_too_long": "must have at most {max_length} characters",
+    "too_long": "must have at most {max_length} entries",
+    "literal_error": "must be {expected}",
+}
+# Fields of the other kind of request.
+_NOT_HERE: Mapping[tuple[int | str, ...], str] = {
+    ("amount",): "must be left out: the price list says what the items cost",
+    ("items",): "is not a field of this request: this service has no price list",
+}
 
 
 def validated[Model: BaseModel](model: type[Model], fields: Mapping[str, Any]) -> Model:
-    """Returns what a caller sent as a model. For callers' input only: a fault of our own is never their 400.
+    """Returns what a caller sent as a model. For callers' input only: our own faults must never become their 400.
 
     Args:
         model: The contract.
@@ -47,26 +67,14 @@ def read_json_object(text: bytes) -> dict[str, Any]:
 
 
 def _pointer(path: Sequence[str | int]) -> str:
-    # A field's name is the caller's own word, and pointers are logged: never an e-mail address, however it is written.
+    # The caller chose the name of the field, and pointers are logged: no e-mail address may be in one, in any spelling.
     names = ("(may be an e-mail address)" if may_hold_email(str(step)) else str(step) for step in path)
     escaped = (name.replace("~", "~0").replace("/", "~1") for name in names)
     return "".join(f"/{step}" for step in escaped)[:_MAX_POINTER_LENGTH]
 
 
 def _detail(fault: Mapping[str, Any]) -> str:
-    match fault["type"]:
-        case "missing":
-            return "is required"
-        case "extra_forbidden":
-            return "is not a field of this request"
-        case "string_type" | "string_unicode":
-            return "must be a string of Unicode characters"
-        case "model_attributes_type" | "model_type" | "dict_type":
-            return "must be a JSON object"
-        case "string_too_short":
-            return "must not be empty"
-        case "string_too_long":
-            return f"must have at most {fault['ctx']['max_length']} characters"
-        case "literal_error":
-            return f"must be {fault['ctx']['expected']}"
-    return str(fault["msg"])
+    if fault["type"] == "extra_forbidden" and fault["loc"] in _NOT_HERE:
+        return _NOT_HERE[fault["loc"]]
+    words = _WORDS.get(fault["type"])
+    return words.format_map(fault.get("ctx", {})) if words else str(fault["msg"])

@@ -6,8 +6,11 @@ from typing import Annotated, Literal, TypeGuard
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
-_INVOICE_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_ID = "[A-Za-z0-9_-]{1,64}"
+_INVOICE_ID = re.compile(_ID)
 _PREFIX = "INV-"
+# For JSON Schema: an id with or without the prefix, which alone is none.
+INVOICE_ID_PATTERN = f"^(?!{_PREFIX}$)({_PREFIX})?{_ID}$"
 ReplyAmount = Annotated[Decimal | str, WithJsonSchema({"type": ["number", "string"]})]
 
 

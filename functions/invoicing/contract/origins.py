@@ -23,8 +23,8 @@ def origin_of(url: str) -> Origin:
         url: For example ``https://pay.cryptocloud.plus/DZLF4212``.
 
     Raises:
-        ValueError: It is not such a URL, has user info, or has characters that a URL may not have (RFC 3986): those
-            are where two parsers come to disagree about the host.
+        ValueError: It is not such a URL, has user info, or has characters that a URL may not have (RFC 3986): two
+            parsers may read two hosts in those.
     """
     if not url.isascii() or not url.isprintable() or any(char in url for char in ' "<>\\^`{|}'):
         raise ValueError("has characters that a URL may not have")
@@ -46,12 +46,27 @@ def trusted_origin(url: str) -> str:
     Raises:
         ValueError: It is not such a URL; the message is the rule.
     """
-    origin = origin_of(url)
-    if urlsplit(url).path not in ("", "/") or "?" in url or "#" in url:
+    trusted_url(url)
+    if urlsplit(url).path not in ("", "/") or "?" in url:
         raise ValueError("must have no path, query or fragment")
+    return url.rstrip("/")
+
+
+def trusted_url(url: str) -> str:
+    """Returns a URL that may be read.
+
+    Args:
+        url: https, or http on loopback; without fragment.
+
+    Raises:
+        ValueError: It is not such a URL; the message is the rule.
+    """
+    origin = origin_of(url)
+    if "#" in url:
+        raise ValueError("must have no fragment")
     if origin.scheme == "http" and not _is_loopback(origin.host):
         raise ValueError("must be https (http only on loopback)")
-    return url.rstrip("/")
+    return url
 
 
 def browser_origin(text: str) -> str:

@@ -6,7 +6,7 @@ Field rules follow the provider's page for ``POST /v1/invoice/create``, tightene
 import re
 import unicodedata
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import (
     AfterValidator,
@@ -14,13 +14,15 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    ValidationError,
     WithJsonSchema,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
 
+from invoicing.contract.currencies import Currency
 from invoicing.contract.idempotency_key import RULE, is_idempotency_key
-from invoicing.contract.invoice import bare_id, is_invoice_id
+from invoicing.contract.invoice import INVOICE_ID_PATTERN, bare_id, is_invoice_id
 
 _DECIMAL_STRING = re.compile(r"[0-9]+(\.[0-9]+)?")
 # All but tab and line breaks, whichever a system writes: LF, CR, VT, FF and NEL.
@@ -40,6 +42,11 @@ _MAX_EMAIL_LENGTH = 254
 # https://www.unicode.org/reports/tr46/#Deviations
 _AMBIGUOUS_IN_DOMAINS = frozenset("\u00df\u1e9e\u03c2\u200c\u200d")
 _MAX_DECIMALS = 2
+MAX_DESCRIPTION_LENGTH = 255
+MAX_ITEMS = 50
+MAX_QUANTITY = 999
+# A request has one of these.
+_EITHER = frozenset({"amount", "items"})
 
 
 def _rule(text: str) -> PydanticCustomError:
@@ -110,6 +117,29 @@ def _email(value: str) -> str:
     return value
 
 
+def _whole_quantity(value: object) -> object:
+    if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
+        number = Decimal(value)
+        # As JSON Schema has it, 2.0 is a whole number too.
+        if number.is_finite() and 1 <= number <= MAX_QUANTITY and number % 1 == 0:
+            return int(number)
+    raise _rule(f"must be a whole number from 1 to {MAX_QUANTITY}")
+
+
+def _some_and_no_id_twice(items: "tuple[Item, ...]") -> "tuple[Item, ...]":
+    if not items:
+        raise _rule("must have at least 1 entry")
+    seen: set[str] = set()
+    for place, item in enumerate(items):
+        if item.id in seen:
+            rule = _rule("must be in items only once: send a quantity")
+            raise ValidationError.from_exception_data(
+                "items", [{"type": rule, "loc": (place, "id"), "input": None}], hide_input=True
+            )
+        seen.add(item.id)
+    return items
+
+
 def _idempotency_key(value: str) -> str:
     if not is_idempotency_key(value):
         raise _rule(RULE)
@@ -130,12 +160,6 @@ Amount = Annotated[
         }
     ),
 ]
-# Those of version 2 of the provider's API. Version 1 knows the first five; which a deployment takes, create.py decides.
-Currency = Literal[
-    "USD", "RUB", "EUR", "GBP", "UAH",
-    "UZS", "KGS", "KZT", "AMD", "AZN", "BYN", "AUD", "TRY", "AED", "CAD",
-    "CNY", "HKD", "IDR", "INR", "JPY", "PHP", "SGD", "THB", "VND", "MYR",
-]  # fmt: skip
 # The rule for Latin-1: patterns of JSON Schema cannot portably name the categories of all Unicode.
 # Beyond it some JSON parsers round: https://www.rfc-editor.org/rfc/rfc8259#section-6
 _MAX_INTEGER = 2**53 - 1
@@ -143,14 +167,81 @@ _INTEGER = {"type": "integer", "minimum": -_MAX_INTEGER, "maximum": _MAX_INTEGER
 _ORDER_ID_PATTERN = r"^[^\x00-\x1f\x7f-\x9f\xad]+$"
 
 
-class InvoiceRequest(BaseModel):
+# What both kinds of request have.
+_OrderId = Annotated[
+    Annotated[
+        str,
+        Field(max_length=255),
+        AfterValidator(_order_id),
+        BeforeValidator(_digits_of_integer),
+        WithJsonSchema({"anyOf": [{"type": "string", "maxLength": 255, "pattern": _ORDER_ID_PATTERN}, _INTEGER]}),
+    ]
+    | None,
+    Field(
+        description="Your own id of the order, in characters of any script, without control and format characters. An "
+        "integer counts as its digits."
+    ),
+]
+_Email = Annotated[
+    Annotated[
+        str,
+        Field(max_length=_MAX_EMAIL_LENGTH, json_schema_extra={"pattern": _EMAIL_PATTERN}),
+        AfterValidator(_email),
+    ]
+    | None,
+    Field(
+        description='The buyer\'s e-mail address, as `<input type="email">` accepts it. CryptoCloud gets an '
+        "international domain in its ASCII form."
+    ),
+]
+_Text = Annotated[
+    str,
+    Field(max_length=MAX_DESCRIPTION_LENGTH, json_schema_extra={"pattern": f"^[^{_CONTROL_CHARACTERS}]*$"}),
+    AfterValidator(_no_control_characters),
+]
+_ShopId = Annotated[
+    Annotated[str, Field(max_length=255)] | None,
+    Field(description="Not needed. If sent, it must be the shop of the deployment."),
+]
+_Key = Annotated[str, Field(max_length=255), AfterValidator(_idempotency_key)] | None
+_Quantity = Annotated[
+    int,
+    BeforeValidator(_whole_quantity),
+    WithJsonSchema({"type": "integer", "minimum": 1, "maximum": MAX_QUANTITY}),
+]
+
+
+class _Fields(BaseModel):
+    """What every request and its parts have in common.
+
+    An optional field that is ``null`` or ``""`` counts as left out, and so does the other one of ``amount`` and
+    ``items`` where it is ``null``.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_and_empty_are_absent(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        optional = {name for name, field in cls.model_fields.items() if not field.is_required()}
+        # What callers have no value for. A direct caller's key is not among them: an empty key must not count as none.
+        empty = optional - {"idempotency_key"}
+        null = {*cls.model_fields, *_EITHER}
+        return {
+            name: value
+            for name, value in data.items()
+            if not ((value is None and name in null) or (value == "" and name in empty))
+        }
+
+
+class InvoiceRequest(_Fields):
     """What a caller asks for: the provider's documented request, without key and shop.
 
     An optional field that is ``null`` or ``""`` counts as left out. What ``amount`` is counted in is the provider's to
     say: its page calls ``amount`` "in USD" and ``currency`` "for conversion"; both are passed on as they are.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     amount: Amount = Field(
         description="A JSON number, or the same as a decimal string: above 0, with at most 2 decimals, and within the "
@@ -161,62 +252,59 @@ class InvoiceRequest(BaseModel):
         description="What the amount is in; CryptoCloud says: for conversion. USD, RUB, EUR, GBP and UAH work with "
         "every deployment, the others with one that speaks version 2 of CryptoCloud's API (`ProviderApi=v2`).",
     )
-    order_id: (
-        Annotated[
-            str,
-            Field(max_length=255),
-            AfterValidator(_order_id),
-            BeforeValidator(_digits_of_integer),
-            WithJsonSchema({"anyOf": [{"type": "string", "maxLength": 255, "pattern": _ORDER_ID_PATTERN}, _INTEGER]}),
-        ]
-        | None
-    ) = Field(
-        default=None,
-        description="Your own id of the order, in characters of any script, without control and format characters. An "
-        "integer counts as its digits.",
+    order_id: _OrderId = None
+    email: _Email = None
+    description: _Text | None = Field(
+        default=None, description="What is paid for. Of the control characters it may have tab and line breaks."
     )
-    email: (
-        Annotated[
-            str,
-            Field(max_length=_MAX_EMAIL_LENGTH, json_schema_extra={"pattern": _EMAIL_PATTERN}),
-            AfterValidator(_email),
-        ]
-        | None
-    ) = Field(
-        default=None,
-        description='The buyer\'s e-mail address, as `<input type="email">` accepts it. CryptoCloud gets an '
-        "international domain in its ASCII form.",
-    )
-    description: (
-        Annotated[
-            str,
-            Field(max_length=255, json_schema_extra={"pattern": f"^[^{_CONTROL_CHARACTERS}]*$"}),
-            AfterValidator(_no_control_characters),
-        ]
-        | None
-    ) = Field(default=None, description="What is paid for. Of the control characters it may have tab and line breaks.")
-    shop_id: Annotated[str, Field(max_length=255)] | None = Field(
-        default=None, description="Not needed. If sent, it must be the shop of the deployment."
-    )
+    shop_id: _ShopId = None
 
-    @model_validator(mode="before")
-    @classmethod
-    def _null_and_empty_are_absent(cls, data: Any) -> Any:
-        if not isinstance(data, dict):
-            return data
-        # What callers have no value for. A direct caller's key is not among them: an empty key must not count as none.
-        optional = {name for name, field in InvoiceRequest.model_fields.items() if not field.is_required()}
-        return {
-            name: value
-            for name, value in data.items()
-            if not ((value is None and name in cls.model_fields) or (value == "" and name in optional))
-        }
+
+class Item(_Fields):
+    """One line of a purchase."""
+
+    id: Annotated[str, Field(min_length=1, max_length=64)] = Field(description="Its id in the price list.")
+    quantity: _Quantity = Field(default=1, description="How many of it: a whole number.")
+
+
+_Items = Annotated[
+    tuple[Item, ...],
+    Field(max_length=MAX_ITEMS, json_schema_extra={"minItems": 1}),
+    AfterValidator(_some_and_no_id_twice),
+]
+
+
+class ItemsRequest(_Fields):
+    """What a caller asks for where the shop has a price list: what is bought, and not what it costs.
+
+    Only for a deployment with a price list (`PriceListUrl`). The amount is the sum of the list's prices, and the
+    currency is the list's. An optional field that is ``null`` or ``""`` counts as left out.
+    """
+
+    items: _Items = Field(description="What is bought, no id twice.")
+    currency: Currency | None = Field(
+        default=None, description="Not needed. If sent, it must be the currency of the price list."
+    )
+    order_id: _OrderId = None
+    email: _Email = None
+    description: _Text | None = Field(
+        default=None,
+        description="What is paid for; if left out, the names of the items. Of the control characters it may have tab "
+        "and line breaks.",
+    )
+    shop_id: _ShopId = None
 
 
 class DirectInvoiceRequest(InvoiceRequest):
     """The event of a direct invocation: the request, and optionally the key that HTTP callers send as a header."""
 
-    idempotency_key: Annotated[str, Field(max_length=255), AfterValidator(_idempotency_key)] | None = None
+    idempotency_key: _Key = None
+
+
+class DirectItemsRequest(ItemsRequest):
+    """The event of a direct invocation with items, and optionally the key that HTTP callers send as a header."""
+
+    idempotency_key: _Key = None
 
 
 def _invoice_id(value: str) -> str:
@@ -231,5 +319,7 @@ class InvoiceInfoRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     uuid: Annotated[str, AfterValidator(_invoice_id)] = Field(
-        description="The `invoice_id` of the reply that created the invoice, with or without `INV-` before it."
+        description="The `invoice_id` of the reply that created the invoice, with or without `INV-` before it.",
+        examples=["DZLF4212", "INV-DZLF4212"],
+        json_schema_extra={"pattern": INVOICE_ID_PATTERN},
     )

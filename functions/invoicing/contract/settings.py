@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from invoicing.contract.errors import ServiceNotConfigured
-from invoicing.contract.origins import Origin, browser_origin, origin_of, trusted_origin
+from invoicing.contract.origins import Origin, browser_origin, origin_of, trusted_origin, trusted_url
 
 
 def _allowed_origins(text: object) -> object:
@@ -82,7 +82,8 @@ class CreateInvoiceSettings(BorderSettings, ProviderSettings):
     """What ``create_invoice`` needs.
 
     ``provider_timeout`` is in seconds: the longest that the calls to the provider for one request may take in all.
-    ``invoice_lifetime`` is in minutes: how long a buyer has to pay.
+    ``invoice_lifetime`` is in minutes: how long a buyer has to pay. ``price_list_url`` is where the shop publishes its
+    prices; without one, callers say what an invoice is over.
     """
 
     # The provider renamed itself and its hosts in 2026; which one its replies name is not documented.
@@ -95,6 +96,7 @@ class CreateInvoiceSettings(BorderSettings, ProviderSettings):
     invoice_retention: Annotated[int, Field(ge=2, le=3653)] = 90
     min_amount: _AmountBound = Decimal("0.01")
     max_amount: _AmountBound = Decimal(100_000)
+    price_list_url: Annotated[str, AfterValidator(trusted_url)] | None = None
     # API Gateway gives up after 30 s: https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html
     provider_timeout: float = Field(default=20.0, gt=0, le=25)
 

@@ -8,7 +8,7 @@ import codecs
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Literal, TypeGuard
 
@@ -45,6 +45,7 @@ class Reply:
         content_type: The header ``Content-Type``; empty without one.
         retry_after: The header ``Retry-After``, if there is one.
         location: The header ``Location``, if there is one.
+        etag: The header ``ETag``, if there is one.
     """
 
     status: int
@@ -52,19 +53,21 @@ class Reply:
     content_type: str = "application/json"
     retry_after: str | None = None
     location: str | None = None
+    etag: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Call[Result]:
-    """One request to the provider, in the words of one version of its API.
+    """One request, to the provider in the words of one version of its API.
 
     Args:
         method: The HTTP method.
-        path: The path on the provider's host, with the query if there is one.
+        path: The path on the host, with the query if there is one.
         body: JSON, or empty.
         judge: Returns what a reply that can be believed says, or raises the error that the reply means.
         reads: The statuses whose bodies ``judge`` looks at. The body of any other reply is not waited for.
         max_reply_bytes: How long a body may be.
+        headers: Headers besides those of every call.
     """
 
     method: Literal["GET", "POST"]
@@ -73,6 +76,7 @@ class Call[Result]:
     judge: Callable[[Reply], Result]
     reads: frozenset[int] = frozenset({200})
     max_reply_bytes: int = MAX_REPLY_BYTES
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 # What the provider says of invoices, by id without ``INV-``. One that it does not know is left out; one whose status it

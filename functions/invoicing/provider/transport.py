@@ -11,6 +11,7 @@ import signal
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from typing import Any
 
 import urllib3
@@ -70,6 +71,9 @@ class Transport:
 
     Args:
         url: An https or http URL, of which only the origin counts.
+        peer: Who is called, in the words of the log.
+        latency: The metric that the time of each attempt goes into; ``None`` measures none.
+        opened: A connection to the URL's origin that was begun ahead, and the wall time at which it was open.
         wall_clock: Seconds of wall time, for the age of the connection.
 
     Attributes:
@@ -77,21 +81,27 @@ class Transport:
         answered: Whether a whole reply came to the last of these attempts, with whatever status.
     """
 
-    def __init__(self, url: str, *, wall_clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        peer: str = "the provider",
+        latency: str | None = PROVIDER_LATENCY,
+        opened: "Future[tuple[HTTPConnection, float]] | None" = None,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._peer = peer
+        self._latency = latency
         self._wall_clock = wall_clock
         self._used_at_s = 0.0
         self._origin = origin_of(url)
-        self._tls: ssl.SSLContext | None = None
-        if self._origin.scheme == "https":
-            self._tls = ssl.create_default_context()  # checks certificate and host name
-            self._tls.minimum_version = ssl.TLSVersion.TLSv1_2
-            self._tls.set_alpn_protocols(["http/1.1"])
+        self._opened = opened
         self._connection: HTTPConnection | None = None
         self.held_s = 0.0
         self.answered = False
 
     def perform[Result](
-        self, call: Call[Result], credentials: Credentials, *, deadline_s: float, attempts: int = MAX_ATTEMPTS
+        self, call: Call[Result], credentials: Credentials | None, *, deadline_s: float, attempts: int = MAX_ATTEMPTS
     ) -> Result:
         """Returns the result of a call, trying again only what was not done for sure.
 
@@ -99,7 +109,8 @@ class Transport:
 
         Args:
             call: What to send, and how to judge the reply.
-            credentials: The shop's API key and id.
+            credentials: The shop's API key and id; ``None`` for every other host than the provider's: it must never get
+                the key.
             deadline_s: ``time.monotonic()`` by which an answer must be there, over all attempts.
             attempts: How many there may be, 1 or more.
 
@@ -107,12 +118,11 @@ class Transport:
             InvoicingError: As ``Call.judge``; also ``ProviderUnavailable`` when nothing could be sent, and
                 ``OutcomeUnknown`` whatever goes wrong after that.
         """
-        headers = {
-            "Authorization": f"Token {credentials.api_key.get_secret_value()}",
-            "Content-Type": "application/json",
-            "Accept": "application/json",
-            "User-Agent": "cryptocloud-invoices",
-        }
+        headers = {"Accept": "application/json", "User-Agent": "cryptocloud-invoices", **call.headers}
+        if call.body:
+            headers["Content-Type"] = "application/json"
+        if credentials:
+            headers["Authorization"] = f"Token {credentials.api_key.get_secret_value()}"
         attempt, self.held_s = 0, 0.0
         while True:
             attempt += 1
@@ -132,7 +142,7 @@ class Transport:
     def _attempt[Result](self, call: Call[Result], headers: Mapping[str, str], deadline_s: float) -> Result:
         started_s = time.monotonic()
         if deadline_s - started_s < MIN_ATTEMPT_S:
-            raise ProviderUnavailable("no time left for a call to the provider")
+            raise ProviderUnavailable(f"no time left for a call to {self._peer}")
         connection = self._usable_connection() or self._connect(deadline_s)
         left_s = deadline_s - time.monotonic()
         try:
@@ -146,12 +156,16 @@ class Transport:
             connection.close()
             raise
         finally:
-            metrics.add_metric(PROVIDER_LATENCY, "Seconds", time.monotonic() - started_s)
+            if self._latency:
+                metrics.add_metric(self._latency, "Seconds", time.monotonic() - started_s)
         self._connection, self._used_at_s = connection, self._wall_clock()
         return result
 
     def _usable_connection(self) -> HTTPConnection | None:
         connection, self._connection = self._connection, None
+        if self._opened:
+            connection = self._opened_ahead(self._opened)
+            self._opened = None
         # Without a socket, the last reply said that it ends the connection, or was not read to its end.
         if connection is None or connection.sock is None:
             return None
@@ -160,19 +174,34 @@ class Transport:
         connection.close()
         return None
 
+    def _opened_ahead(self, opened: "Future[tuple[HTTPConnection, float]]") -> HTTPConnection | None:
+        # One that is not open yet may never be: to wait for it could take longer than to connect anew.
+        if not opened.done():
+            opened.add_done_callback(_close_unused)
+            return None
+        if opened.exception():
+            return None
+        connection, self._used_at_s = opened.result()
+        return connection
+
     def _connect(self, deadline_s: float) -> HTTPConnection:
         timeout_s = min(_CONNECT_TIMEOUT_S, deadline_s - time.monotonic())
         try:
-            connection = open_connection(self._origin, self._tls, timeout_s)
+            connection = open_connection(self._origin, timeout_s)
         except ssl.SSLCertVerificationError as error:
-            raise ProviderUnavailable(f"certificate of the provider refused: {error.verify_message}") from None
+            raise ProviderUnavailable(f"certificate of {self._peer} refused: {error.verify_message}") from None
         except (OSError, UnicodeError) as error:
-            reason = f"no connection to the provider: {type(error).__name__}"
+            reason = f"no connection to {self._peer}: {type(error).__name__}"
             raise ProviderUnavailable(reason) from None
         if deadline_s - time.monotonic() < _MIN_ANSWER_S:
             connection.close()
-            raise ProviderUnavailable("no time left after connecting to the provider")
+            raise ProviderUnavailable(f"no time left after connecting to {self._peer}")
         return connection
+
+
+def _close_unused(opened: "Future[tuple[HTTPConnection, float]]") -> None:
+    if not opened.exception():
+        opened.result()[0].close()
 
 
 def _talk(connection: HTTPConnection, call: Call[Any], headers: Mapping[str, str], timeout_s: float) -> Reply:
@@ -196,6 +225,7 @@ def _talk(connection: HTTPConnection, call: Call[Any], headers: Mapping[str, str
         response.headers.get("Content-Type", ""),
         response.headers.get("Retry-After"),
         response.headers.get("Location"),
+        response.headers.get("ETag"),
     )
 
 

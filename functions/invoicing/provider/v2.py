@@ -7,10 +7,11 @@ import re
 from collections.abc import Sequence
 from typing import Any, get_args
 
+from invoicing.contract.currencies import Currency
 from invoicing.contract.errors import InvoiceRejected, OutcomeUnknown, ProviderCredentialsRejected
 from invoicing.contract.exact_json import encode_json_object
 from invoicing.contract.invoice import Invoice, bare_id, is_invoice_id
-from invoicing.contract.requests import Currency, InvoiceRequest
+from invoicing.contract.requests import InvoiceRequest
 from invoicing.contract.statuses import Status, status_or_none
 from invoicing.provider.outcomes import (
     Api,
@@ -28,6 +29,8 @@ from invoicing.provider.outcomes import (
 _FIELDS = set(InvoiceRequest.model_fields) - {"description"}
 # https://docs.cryptocloud.plus/en/api-reference-v2/invoice-information
 MAX_IDS_IN_A_CALL = 100
+# What the provider prints of one invoice is 2 KB, without the transactions and currencies that it may list beside.
+_MAX_INFO_BYTES = 2 * 1024 * 1024
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
@@ -98,7 +101,14 @@ def judge(reply: Reply) -> Invoice:
 
 def _info(invoice_ids: Sequence[str]) -> Call[Statuses]:
     body = encode_json_object({"uuids": [f"INV-{invoice_id}" for invoice_id in invoice_ids]}).encode()
-    return Call("POST", "/v2/invoice/merchant/info", body, _judge_statuses, reads=frozenset({200, 400, 403}))
+    return Call(
+        "POST",
+        "/v2/invoice/merchant/info",
+        body,
+        _judge_statuses,
+        reads=frozenset({200, 400, 403}),
+        max_reply_bytes=_MAX_INFO_BYTES,
+    )
 
 
 def _judge_statuses(reply: Reply) -> Statuses:

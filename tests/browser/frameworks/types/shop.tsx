@@ -7,10 +7,13 @@ if (element) {
   element.amount = 19.99;
   element.orderId = null;
   element.newTab = true;
+  element.quantity = 2;
   const text: string = element.amount;
   void element.pay().then(() => element.reset());
   element.addEventListener("crypto-pay:error", (event) => console.error(text, event.detail.code.length));
 }
+document.addEventListener("crypto-pay:paid", ({ detail }) => console.log(detail.invoice_id, detail.status === "overpaid"));
+document.addEventListener("crypto-pay:request", ({ detail }) => console.log(detail.items?.map(({ id }) => id)));
 document.addEventListener("crypto-pay:created", (event) => location.assign(event.detail.pay_url));
 
 // @ts-expect-error An amount is no object.
@@ -23,6 +26,21 @@ export function Shop() {
       oncrypto-pay:created={(event) => console.log(event.detail.invoice_id)} />
   );
 }
+
+export function ShopWithList({ count }: { count: number }) {
+  return (
+    <>
+      <crypto-pay endpoint="https://api.example" items="mug tee-l:2" quantity={count} prices="/prices.json" />
+      <crypto-pay-status text-paid="All yours." oncrypto-pay:paid={(event) => console.log(event.detail.status)} />
+    </>
+  );
+}
+
+// @ts-expect-error Either an amount or items.
+export const both = <crypto-pay endpoint="https://api.example" amount="19.99" items="mug" />;
+
+// @ts-expect-error Either an amount or items.
+export const neither = <crypto-pay endpoint="https://api.example" />;
 
 // @ts-expect-error An endpoint is needed.
 export const wrong = <crypto-pay amount="19.99" />;

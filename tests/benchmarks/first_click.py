@@ -1,0 +1,177 @@
+"""What the first buyer of the day waits for: a cold start and its first reply, over a network with round trips.
+
+Part of ``make bench``. With ``BASELINE=FOLDER`` another build of ours takes part, and is printed but not kept.
+"""
+
+import os
+import statistics
+import subprocess
+import tempfile
+import time
+from collections import defaultdict
+from pathlib import Path
+
+from tests.benchmarks.contest import BARE, OURS, RUNTIME_PYTHON, TUTORIAL, Contestant, Surroundings, ask, surroundings
+from tests.benchmarks.network import Network
+from tests.support import ROOT
+from tests.support.marks import with_part
+from tests.support.report import machine, table
+
+ROUNDS = 15
+ROUND_TRIPS_S = (0.0, 0.005, 0.06)
+PAGE = ROOT / "docs" / "benchmarks.md"
+PICTURE = ROOT / "docs" / "first-click.svg"
+# Packages whose imports are shown by name; the rest is "Python and others".
+_PACKAGES = {
+    "boto3": ("boto3", "botocore", "s3transfer", "jmespath", "dateutil"),
+    "Pydantic": ("pydantic", "pydantic_core", "annotated_types", "typing_inspection"),
+    "Powertools": ("aws_lambda_powertools",),
+    "urllib3": ("urllib3",),
+    "requests": ("requests", "charset_normalizer", "idna", "certifi"),
+    "own code": ("invoicing", "create_invoice", "app"),
+}
+_OTHERS = "Python and others"
+_WAITING = "waiting for the network, 60 ms a round trip"
+_COLOURS = ("#4269d0", "#efb118", "#ff725c", "#6cc5b0", "#3ca951", "#9c6b4e", "#97bbf5", "#9498a0")
+
+
+def main() -> None:
+    """Measures, and writes the part of the page and its picture."""
+    contestants = [OURS, BARE, TUTORIAL]
+    if baseline := os.environ.get("BASELINE"):
+        contestants.append(Contestant("baseline", baseline, Path(baseline), OURS.handler))
+    first_s: dict[tuple[Contestant, float], list[float]] = defaultdict(list)
+    with surroundings() as around:
+        for round_trip_s in ROUND_TRIPS_S:
+            measure(contestants, around, round_trip_s, first_s)
+    print(figures(contestants, first_s))
+    kept = [contestant for contestant in contestants if contestant.letter != "baseline"]
+    parts = {contestant: parts_of(contestant, first_s) for contestant in kept}
+    PICTURE.write_text(picture(parts))
+    imports = table(
+        ("of the imports, ms", *(f"({contestant.letter})" for contestant in kept)),
+        [
+            (name, *(f"{parts[contestant].get(name, 0) * 1e3:.0f}" for contestant in kept))
+            for name in (*_PACKAGES, _OTHERS)
+        ],
+    )
+    made = f"{time.strftime('%Y-%m-%d', time.gmtime())}, on {machine()}: {ROUNDS} rounds."
+    content = "\n\n".join([made, figures(kept, first_s), imports, f"![Parts of the first click]({PICTURE.name})"])
+    PAGE.write_text(with_part(PAGE, "first click", "make bench", content))
+
+
+def measure(
+    contestants: list[Contestant],
+    around: Surroundings,
+    round_trip_s: float,
+    first_s: dict[tuple[Contestant, float], list[float]],
+) -> None:
+    """Starts each contestant ``ROUNDS`` times, in turns, and notes the seconds from its start to its first reply."""
+    called = (around.provider.server.url, around.secrets.server.url, around.table.server.url)
+    with tempfile.TemporaryDirectory() as folder, Network(Path(folder), round_trip_s, called) as network:
+        provider, secrets, tables = network.urls
+        environment = {
+            "CRYPTOCLOUD_API_URL": provider,
+            "AWS_ENDPOINT_URL_SECRETS_MANAGER": secrets,
+            "AWS_ENDPOINT_URL_DYNAMODB": tables,
+            "CRYPTOCLOUD_PAY_URL": around.provider.server.url,  # what an older baseline calls its pay origin
+            **dict.fromkeys(("SSL_CERT_FILE", "AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"), str(network.authorities)),
+        }
+        for number in range(ROUNDS):
+            print(f"{round_trip_s * 1e3:g} ms a round trip, round {number + 1} of {ROUNDS} ...", flush=True)
+            turn = number % len(contestants)
+            for contestant in contestants[turn:] + contestants[:turn]:
+                with around.start(contestant, **environment) as sandbox:
+                    first_s[contestant, round_trip_s].append(ask(sandbox).at_s - sandbox.started_s)
+
+
+def figures(contestants: list[Contestant], first_s: dict[tuple[Contestant, float], list[float]]) -> str:
+    """Returns the table: medians in ms, and the median of the ratios within each round."""
+
+    def ratio(one: Contestant, other: Contestant, round_trip_s: float) -> float:
+        pairs = zip(first_s[one, round_trip_s], first_s[other, round_trip_s], strict=True)
+        return statistics.median(mine / theirs for mine, theirs in pairs)
+
+    rows = []
+    for contestant in contestants:
+        medians = [statistics.median(first_s[contestant, round_trip_s]) for round_trip_s in ROUND_TRIPS_S]
+        trips = (medians[-1] - medians[0]) / ROUND_TRIPS_S[-1]
+        ratios = [ratio(OURS, contestant, round_trip_s) for round_trip_s in ROUND_TRIPS_S]
+        rows.append(
+            (
+                f"({contestant.letter}) {contestant.description}",
+                *(f"{median_s * 1e3:.0f}" for median_s in medians),
+                f"{trips:.1f}",
+                *(f"{each:.2f}" for each in ratios),
+            )
+        )
+    trips_ms = [f"{round_trip_s * 1e3:g} ms" for round_trip_s in ROUND_TRIPS_S]
+    head = (
+        "start to first reply, ms",
+        *trips_ms,
+        "round trips waited for",
+        *(f"(a) to it, {each}" for each in trips_ms),
+    )
+    return table(head, rows)
+
+
+def parts_of(contestant: Contestant, first_s: dict[tuple[Contestant, float], list[float]]) -> dict[str, float]:
+    """Returns the parts of a first reply with the longest round trips, in seconds: imports, the rest, the waiting."""
+    at_once_s = statistics.median(first_s[contestant, ROUND_TRIPS_S[0]])
+    parts = imports_of(contestant)
+    rest_s = at_once_s - sum(parts.values())
+    waiting_s = statistics.median(first_s[contestant, ROUND_TRIPS_S[-1]]) - at_once_s
+    return {**parts, "the rest of the work": max(rest_s, 0), _WAITING: max(waiting_s, 0)}
+
+
+def imports_of(contestant: Contestant) -> dict[str, float]:
+    """Returns the seconds that Python spends on importing each package, without what it imports in its turn."""
+    module = contestant.handler.rpartition(".")[0]
+    command = [RUNTIME_PYTHON, "-X", "importtime", "-c", f"import awslambdaric.bootstrap, {module}"]
+    # Without the variables of a function it starts, and calls nobody.
+    environment = {"PATH": os.defpath, "AWS_DEFAULT_REGION": "us-east-1", "PYTHONDONTWRITEBYTECODE": "1"}
+    run = subprocess.run(command, cwd=contestant.artifact, env=environment, capture_output=True, text=True)
+    parts = dict.fromkeys((*_PACKAGES, _OTHERS), 0.0)
+    for line in run.stderr.splitlines():
+        own_us, _, name = line.removeprefix("import time:").partition("|")
+        if own_us.strip().isdigit():
+            top = name.rpartition("|")[2].strip().partition(".")[0]
+            part = next((part for part, packages in _PACKAGES.items() if top in packages), _OTHERS)
+            parts[part] += int(own_us) / 1e6
+    return parts
+
+
+def picture(parts: dict[Contestant, dict[str, float]]) -> str:
+    """Returns an SVG: a bar for each contestant, stacked of its parts."""
+    names = list(dict.fromkeys(name for of in parts.values() for name in of))
+    longest_s = max(sum(of.values()) for of in parts.values())
+    width, left, bar, gap = 760, 60, 28, 14
+    scale = (width - left - 70) / longest_s
+    shapes, y = [], gap
+    for contestant, of in parts.items():
+        x = float(left)
+        shapes.append(f'<text x="{left - 8}" y="{y + 19}" text-anchor="end">({contestant.letter})</text>')
+        for name, colour in zip(names, _COLOURS, strict=False):
+            wide = of.get(name, 0) * scale
+            shapes.append(
+                f'<rect x="{x:.1f}" y="{y}" width="{wide:.1f}" height="{bar}" fill="{colour}">'
+                f"<title>{name}: {of.get(name, 0) * 1e3:.0f} ms</title></rect>"
+            )
+            x += wide
+        shapes.append(f'<text x="{x + 6:.1f}" y="{y + 19}">{sum(of.values()) * 1e3:.0f} ms</text>')
+        y += bar + gap
+    for number, (name, colour) in enumerate(zip(names, _COLOURS, strict=False)):
+        x, row = left + (number % 2) * 340, y + 8 + (number // 2) * 22
+        shapes.append(f'<rect x="{x}" y="{row}" width="14" height="14" fill="{colour}"/>')
+        shapes.append(f'<text x="{x + 20}" y="{row + 12}">{name}</text>')
+    height = y + 8 + (len(names) + 1) // 2 * 22 + gap
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" '
+        'aria-label="What the first click waits for, by part">'
+        f'<rect width="{width}" height="{height}" fill="#fff"/>'
+        '<g font-family="system-ui, sans-serif" font-size="13" fill="#222">' + "".join(shapes) + "</g></svg>\n"
+    )
+
+
+if __name__ == "__main__":
+    main()
