@@ -8,7 +8,7 @@ export SAM_CLI_TELEMETRY := 0
 
 # What commands take, such as make deploy ENV=prod; ENV names the section of samconfig.toml. None is read from the
 # environment, where ENV means something else to POSIX shells.
-$(foreach name,ORIGINS PARAMETERS CONFIRM ROLE BUCKET CHECK URL ORIGIN CREATE AMOUNT FILE SECRET_ARN YES PROVIDER_URL PROVIDER_HOSTS,\
+$(foreach name,ORIGINS PARAMETERS CONFIRM ROLE BUCKET CHECK URL ORIGIN CREATE AMOUNT FILE ITEM SECRET_ARN YES PROVIDER_URL PROVIDER_HOSTS,\
 	$(eval $(name) :=))
 ENV := default
 $(if $(filter default staging prod,$(ENV)),,$(error ENV is '$(ENV)': set it to default, staging or prod))
@@ -82,9 +82,9 @@ preflight: ## Check whether a deployment can work: make preflight ENV=prod ORIGI
 secret: ## Put API key and shop id into the stack's secret: make secret ENV=prod; CHECK=1 asks whether the key is right
 	@PYTHONPATH=functions $(WITH) $(DEV)/ready -- $(DEV)/bin/python -m infra.secret "$(ENV)" "$(CHECK)"
 
-smoke: ## Check a deployed stack: make smoke URL=https://… [ORIGIN=https://shop.example] [CREATE=1 [AMOUNT=5]]
+smoke: ## Check a deployed stack: make smoke URL=https://… [ORIGIN=https://shop.example] [CREATE=1 [AMOUNT=5|ITEM=mug]]
 	@$(firstword $(wildcard $(LOCAL)/bin/python $(DEV)/bin/python) python3) -m infra.smoke "$(URL)" \
-		--origin="$(ORIGIN)" --create="$(CREATE)" --amount="$(AMOUNT)"
+		--origin="$(ORIGIN)" --create="$(CREATE)" --amount="$(AMOUNT)" --item="$(ITEM)"
 
 prices: ## Check a price list: make prices FILE=prices.json, or FILE=https://shop.example/prices.json
 	@PYTHONPATH=functions $(WITH) $(DEV)/ready -- $(DEV)/bin/python -m infra.prices "$(FILE)"

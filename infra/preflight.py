@@ -282,7 +282,8 @@ class Preflight:
         nested = yaml_parse((_ROOT / "infra" / "observability.yaml").read_text())
         written = {r["Type"] for t in (self._template, nested) for r in t["Resources"].values()}
         # What SAM makes of its own types.
-        made = {"Lambda::Function", "Lambda::Version", "Lambda::Alias", "Lambda::Permission", "ApiGatewayV2::Api"}
+        made = {"Lambda::Function", "Lambda::Version", "Lambda::Alias", "Lambda::Permission"}
+        made |= {"Lambda::EventInvokeConfig", "ApiGatewayV2::Api", "ApiGatewayV2::Stage", "Scheduler::Schedule"}
         if self._effective("CanaryRollout") == "true":
             made |= {"CodeDeploy::Application", "CodeDeploy::DeploymentGroup"}
         return {name for name in written if not name.startswith("AWS::Serverless")} | {f"AWS::{name}" for name in made}

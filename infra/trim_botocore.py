@@ -16,7 +16,7 @@ from typing import Any
 
 # What the functions' roles allow (template.yaml; a test compares them), and of DynamoDB what botocore itself looks for.
 OPERATIONS = {
-    "dynamodb": {"DescribeEndpoints", "GetItem", "PutItem", "Query", "UpdateItem"},
+    "dynamodb": {"BatchGetItem", "DescribeEndpoints", "GetItem", "PutItem", "Query", "UpdateItem"},
     "events": {"PutEvents"},
     "secretsmanager": {"GetSecretValue"},
 }

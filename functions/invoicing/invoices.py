@@ -16,8 +16,9 @@ Every write says under which condition it holds, because each may arrive late, t
 import contextlib
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -25,6 +26,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from invoicing.aws import LASTING_ERRORS
 from invoicing.contract.errors import InternalError, ProviderUnavailable, ServiceNotConfigured
 from invoicing.contract.statuses import DELIVERABLE, STATUSES, Status, lower_than, status_or_none
+from invoicing.observability import logger, metrics
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -38,6 +40,8 @@ SCHEDULE_S = (10 * 60, 30 * 60, *(hours * 60 * 60 for hours in _HOURS))
 # Partitions of the index: what cannot wait, and the schedule's, by a hash of the invoice's id.
 NOW = "now"
 SHARDS = tuple("0123456789")
+# https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html
+MAX_READ_AT_ONCE = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,7 @@ class InvoiceRecord:
         seen_s: When each status was first seen, in whole seconds since 1970.
         unpublished: The statuses whose events may not have been published yet.
         due_s: When the provider is to be asked again; ``None`` when it is not.
+        late_since_s: When it was due first, if it was put behind others since; else ``due_s``.
         hurried: How often it was made due at once.
     """
 
@@ -70,6 +75,7 @@ class InvoiceRecord:
     seen_s: dict[Status, int] = field(default_factory=dict)
     unpublished: frozenset[Status] = frozenset()
     due_s: int | None = None
+    late_since_s: int | None = None
     hurried: int = 0
 
 
@@ -116,6 +122,43 @@ class InvoiceTable:
         with _as_unavailable():
             found = self._client.get_item(TableName=self._table_name, Key=_key(invoice_id), ConsistentRead=True)
         return _record_of(found["Item"]) if "Item" in found else None
+
+    def read_due(self, invoice_ids: Sequence[str]) -> tuple[list[InvoiceRecord], list[str]]:
+        """Reads invoices that the index has as due.
+
+        A damaged record is counted and logged: one must not keep the others waiting.
+
+        Args:
+            invoice_ids: At most ``MAX_READ_AT_ONCE``.
+
+        Returns:
+            Those that are due indeed, in this order (the index may be late: another run may have asked already), and
+            the ids of those that could not be read.
+
+        Raises:
+            ProviderUnavailable: The table was not reached.
+            ServiceNotConfigured: There is no such table, or it is not for this function to use.
+        """
+        keys = [_key(invoice_id) for invoice_id in invoice_ids]
+        with _as_unavailable():
+            answer = self._client.batch_get_item(
+                RequestItems={self._table_name: {"Keys": keys, "ConsistentRead": True}}
+            )
+        # Not read at once again: DynamoDB leaves some when it is busy.
+        left = answer["UnprocessedKeys"].get(self._table_name, {"Keys": []})["Keys"]
+        unread = [key["invoice_id"]["S"] for key in left]
+        records: dict[str, InvoiceRecord] = {}
+        for item in answer["Responses"].get(self._table_name, []):
+            invoice_id = item["invoice_id"]["S"]
+            try:
+                records[invoice_id] = _record_of(item)
+            except InternalError as error:
+                metrics.add_metric(type(error).__name__, "Count", 1)
+                logger.error("a damaged record is left out", reason=error.reason)
+                unread.append(invoice_id)
+        now_s = self._clock()
+        found = [records[invoice_id] for invoice_id in invoice_ids if invoice_id in records]
+        return [invoice for invoice in found if invoice.due_s is not None and invoice.due_s <= now_s], unread
 
     def step(self, invoice_id: str, status: Status) -> InvoiceRecord | None:
         """Takes the invoice to a higher status, and notes that this is to be published.
@@ -243,10 +286,11 @@ class InvoiceTable:
         """
         self._update(
             invoice.invoice_id,
-            "SET #due = :now",
+            # It is late since it was due first. That is forgotten when another due time is written.
+            "SET #due = :now, behind_at = :now, late_since = :since",
             "attribute_exists(invoice_id) AND #due <= :now",
             {"#due": "due"},
-            {":now": _number(int(self._clock()))},
+            {":now": _number(int(self._clock())), ":since": _number(invoice.late_since_s or 0)},
         )
 
     def due(self, queue: str) -> Iterator[tuple[str, int]]:
@@ -400,8 +444,10 @@ def _record_of(item: dict[str, Any]) -> InvoiceRecord:
         unpublished: frozenset[Status] = frozenset(
             filter(None, map(status_or_none, item.get("unpublished", {"SS": []})["SS"]))
         )
-        if status is None or unpublished - seen_s.keys():
-            raise ValueError("no status, or no time of one")  # noqa: TRY301 - the same as any other damage
+        due_s = int(item["due"]["N"]) if "due" in item else None
+        # An event needs amount and times.
+        if status is None or unpublished - seen_s.keys() or not Decimal(item["amount"]["S"]).is_finite():
+            raise ValueError("no status, no amount, or no time of a status")  # noqa: TRY301 - the same as any other damage
         return InvoiceRecord(
             invoice_id=item["invoice_id"]["S"],
             amount=item["amount"]["S"],
@@ -415,9 +461,10 @@ def _record_of(item: dict[str, Any]) -> InvoiceRecord:
             status=status,
             seen_s=seen_s,
             unpublished=unpublished,
-            due_s=int(item["due"]["N"]) if "due" in item else None,
+            due_s=due_s,
+            late_since_s=int(item["late_since"]["N"]) if due_s and item.get("behind_at") == item["due"] else due_s,
             hurried=int(item.get("hurried", {"N": "0"})["N"]),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
         invoice_id = item.get("invoice_id", {}).get("S", "of no id")
         raise InternalError(f"the record of invoice {invoice_id} is damaged: {type(error).__name__}") from None

@@ -8,20 +8,21 @@ import contextlib
 import heapq
 import time
 from collections.abc import Iterable, Iterator
-from itertools import batched, chain
+from itertools import batched
+from operator import itemgetter
 from typing import NamedTuple
 
-from invoicing.contract.errors import InternalError, InvoicingError
+from invoicing.contract.errors import InvoicingError
 from invoicing.contract.settings import PaymentSettings
 from invoicing.contract.statuses import DELIVERABLE
-from invoicing.invoices import NOW, SHARDS, InvoiceRecord, InvoiceTable
+from invoicing.invoices import MAX_READ_AT_ONCE, NOW, SHARDS, InvoiceRecord, InvoiceTable
 from invoicing.observability import OLDEST_DUE, WATCH_STOPPED, logger, metrics
 from invoicing.payments import ASK_LIMIT_S, Payments
 
-# So many calls that fail in a row are the provider's failure. Fewer may be that of the invoices that they are about.
-MOST_FAILURES = 3
 # What must be left of the run's time to begin something: a call to the provider, and the writes that follow from it.
 ROUND_S = ASK_LIMIT_S + 6.0
+# One call that fails says little about the next, so many in a row say that it fails likewise.
+MOST_FAILURES = 3
 
 
 class Run(NamedTuple):
@@ -70,76 +71,80 @@ class Watcher:
             ProviderUnavailable: The table was not reached. What was done until then is done.
         """
         seen: set[str] = set()
-        published, urgent = self._publish(self._records(self._table.due(NOW), seen), deadline_s)
-        scheduled = heapq.merge(*map(self._table.due, SHARDS), key=lambda entry: entry[1])
-        asked, stepped, left = self._ask(chain(urgent, self._records(scheduled, seen)), deadline_s)
-        oldest_due_s = max(0, int(time.time()) - left.due_s) if left and left.due_s else 0
+        left_s: list[int] = []  # when something that the run leaves was due, of each kind at least the oldest
+        published, urgent = self._publish(self._records(self._table.due(NOW), seen, left_s), deadline_s, left_s)
+        scheduled = heapq.merge(*map(self._table.due, SHARDS), key=itemgetter(1))
+        asked, stepped = self._ask((urgent, self._records(scheduled, seen, left_s)), deadline_s, left_s)
+        oldest_due_s = max(0, int(time.time()) - min(left_s)) if left_s else 0
         metrics.add_metric(OLDEST_DUE, "Seconds", oldest_due_s)
         run = Run(published, asked, stepped, oldest_due_s)
         logger.info("watched", **run._asdict())
         return run
 
-    def _records(self, due: Iterable[tuple[str, int]], seen: set[str]) -> Iterator[InvoiceRecord]:
+    def _records(self, due: Iterable[tuple[str, int]], seen: set[str], left_s: list[int]) -> Iterator[InvoiceRecord]:
         # An invoice whose due time changes while we read may come a second time.
-        for invoice_id, _ in due:
-            if invoice_id not in seen:
-                seen.add(invoice_id)
-                try:
-                    record = self._table.read(invoice_id)
-                except InternalError as error:
-                    # A damaged record, which must not keep the others waiting.
-                    logger.error("invoice left out", reason=error.reason)
-                    metrics.add_metric(type(error).__name__, "Count", 1)
-                    continue
-                if record:
-                    yield record
+        new = (entry for entry in due if entry[0] not in seen)
+        for entries in batched(new, MAX_READ_AT_ONCE, strict=False):
+            due_s = dict(entries)
+            seen |= due_s.keys()
+            records, unread = self._table.read_due(list(due_s))
+            left_s += [due_s[invoice_id] for invoice_id in unread]
+            yield from records
 
-    def _publish(self, waiting: Iterator[InvoiceRecord], deadline_s: float) -> tuple[int, list[InvoiceRecord]]:
+    def _publish(
+        self, waiting: Iterator[InvoiceRecord], deadline_s: float, left_s: list[int]
+    ) -> tuple[int, list[InvoiceRecord]]:
         """Returns how many invoices it published, and those that wait to be asked about."""
-        published, urgent, bus_fails = 0, [], False
+        published, urgent, failures = 0, [], 0
         for invoice in waiting:
             if deadline_s - time.monotonic() < ROUND_S:
+                left_s += _late_since([invoice])
                 break
             if not invoice.unpublished:
                 urgent.append(invoice)
-            elif not bus_fails:
+            elif failures == MOST_FAILURES:
+                # Asking does not need the bus.
+                left_s += _late_since([invoice])
+            else:
                 try:
                     self._payments.publish(invoice)
-                    published += 1
+                    published, failures = published + 1, 0
                     if invoice.hurried and invoice.status not in DELIVERABLE:
                         # Somebody said that more has happened since.
                         urgent.append(invoice)
                 except InvoicingError as error:
-                    # The others would fail likewise. Asking does not need the bus.
-                    logger.error("watcher stopped publishing", reason=error.reason)
-                    bus_fails = True
+                    left_s += _late_since([invoice])
+                    failures += 1
+                    logger.error("watcher did not publish", reason=error.reason, invoice_id=invoice.invoice_id)
         return published, urgent
 
-    def _ask(self, due: Iterator[InvoiceRecord], deadline_s: float) -> tuple[int, int, InvoiceRecord | None]:
-        """Returns how many invoices it asked about, how many had news, and the first one that it left."""
+    def _ask(self, queues: Iterable[Iterable[InvoiceRecord]], deadline_s: float, left_s: list[int]) -> tuple[int, int]:
+        """Returns how many invoices it asked about, and how many had news."""
         asked = stepped = failures = 0
-        left: InvoiceRecord | None = None
-        for batch in batched(due, self._ids_in_a_call, strict=False):
-            if deadline_s - time.monotonic() < ROUND_S:
-                return asked, stepped, left or batch[0]
-            try:
-                stepped += self._payments.follow_all(batch)
-            except InvoicingError as error:
-                logger.error("invoices not asked about", reason=error.reason, first=batch[0].invoice_id)
-                left = left or batch[0]
-                self._put_behind(batch)
-                failures += 1
-                if failures == MOST_FAILURES:
-                    # The next call would fail likewise. What is due stays due.
-                    metrics.add_metric(WATCH_STOPPED, "Count", 1)
+        failed = False
+        for queue in queues:
+            for invoices in batched(queue, self._ids_in_a_call, strict=False):
+                if failures == MOST_FAILURES or deadline_s - time.monotonic() < ROUND_S:
+                    left_s += _late_since(invoices)
                     break
-            else:
-                asked += len(batch)
-                failures = 0
-        return asked, stepped, left
+                try:
+                    stepped += self._payments.follow_all(invoices)
+                    asked, failures = asked + len(invoices), 0
+                except InvoicingError as error:
+                    left_s += _late_since(invoices)
+                    failures, failed = failures + 1, True
+                    logger.error("invoices not asked about", reason=error.reason, first=invoices[0].invoice_id)
+                    self._put_behind(invoices)
+        if failed:
+            metrics.add_metric(WATCH_STOPPED, "Count", 1)
+        return asked, stepped
 
-    def _put_behind(self, batch: Iterable[InvoiceRecord]) -> None:
+    def _put_behind(self, invoices: Iterable[InvoiceRecord]) -> None:
         # Otherwise the same ones would fail first in each run, and those behind them would never be asked about.
         with contextlib.suppress(InvoicingError):
-            for invoice in batch:
+            for invoice in invoices:
                 self._table.put_behind(invoice)
+
+
+def _late_since(invoices: Iterable[InvoiceRecord]) -> list[int]:
+    return [invoice.late_since_s for invoice in invoices if invoice.late_since_s is not None]

@@ -164,8 +164,11 @@ def test_enter_in_the_email_field_pays(visit) -> None:
     visit.arrive()
 
 
-def test_a_wrong_email_is_refused_by_the_browser_and_nothing_is_sent(visit) -> None:
-    visit.email.fill("buyer at example")
+@pytest.mark.parametrize(
+    "email", ["buyer at example", "buyer@example.com@other.example", "buyer@müller.example@b.example"]
+)
+def test_a_wrong_email_is_refused_by_the_browser_and_nothing_is_sent(visit, email) -> None:
+    visit.email.fill(email)
     visit.button.click()
     expect(visit.email).to_be_focused()
     assert visit.email.evaluate("(field) => field.validity.typeMismatch")

@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from infra.trim_botocore import OPERATIONS
 from tests.benchmarks.contest import BARE, OURS, ROOT, RUNTIME_PYTHON, Contestant, Surroundings, ask, surroundings
+from tests.support.templates import of_type, read_template
 
 ARCH = {"aarch64": "arm64"}.get(platform.machine(), platform.machine())
 MAX_ZIPPED_BYTES = 8_000_000
@@ -25,6 +27,7 @@ PACKAGES = {
     "annotated_types", "aws_lambda_powertools", "boto3", "botocore", "create_invoice", "dateutil", "invoicing",
     "jmespath", "pydantic", "pydantic_core", "s3transfer", "six", "typing_extensions", "typing_inspection", "urllib3",
 }  # fmt: skip
+FUNCTIONS = of_type(read_template(ROOT / "template.yaml"), "AWS::Serverless::Function")
 # Powertools' HTTP resolvers, which import asyncio and a hundred modules more.
 NEVER = {"asyncio", "aws_lambda_powertools.event_handler", "aws_xray_sdk", "requests"}
 
@@ -79,15 +82,16 @@ def test_it_is_small() -> None:
     names = {path.name for path in OURS.artifact.rglob("*") if path.is_dir()}
     assert not {name for name in names if name in ("tests", "bin") or name.endswith(".dist-info")}
     services = {path.name for path in (OURS.artifact / "botocore" / "data").iterdir() if path.is_dir()}
-    assert services == {"dynamodb", "secretsmanager"}
+    assert services == OPERATIONS.keys()
 
 
-def test_its_clients_know_the_operations_that_its_role_allows() -> None:
+def test_its_clients_know_the_operations_that_the_functions_roles_allow() -> None:
     template = (ROOT / "template.yaml").read_text()
-    for service, action in (("dynamodb", r"dynamodb:(\w+)"), ("secretsmanager", r"secretsmanager:(\w+)")):
+    for service in OPERATIONS:
         [model] = (OURS.artifact / "botocore" / "data" / service).glob("*/service-2.json")
         known = set(json.loads(model.read_text())["operations"])
-        assert known - {"DescribeEndpoints"} == set(re.findall(action, template))
+        # events:source is a condition key: operations begin with a capital letter.
+        assert known - {"DescribeEndpoints"} == set(re.findall(rf"\b{service}:([A-Z]\w+)", template))
 
 
 def test_it_has_bytecode_of_every_module() -> None:
@@ -109,11 +113,26 @@ def test_it_starts_in_a_fraction_of_the_time_of_a_bare_function_built_plainly(ar
 
 
 def test_two_builds_give_the_same_bytes(tmp_path) -> None:
-    builds = [tmp_path / "first", tmp_path / "second"]
+    # In folders of their own: what is beside an artifact is of the same build.
+    builds = [tmp_path / "first" / "Function", tmp_path / "second" / "Function"]
     for folder in builds:
-        folder.mkdir()
+        folder.mkdir(parents=True)
         build(folder, LAMBDA_ARCH=ARCH, TEMPLATE_ARCH=ARCH).check_returncode()
     assert digest(builds[0]) == digest(builds[1])
+
+
+def test_all_functions_get_the_same_files_and_only_the_first_of_a_build_installs_packages(tmp_path) -> None:
+    first, second, broken = (tmp_path / name for name in ("First", "Second", "Broken"))
+    for folder in (first, second, broken):
+        folder.mkdir()
+    settings = {"LAMBDA_ARCH": ARCH, "TEMPLATE_ARCH": ARCH, "PIP_FIND_LINKS": str(tmp_path / "nothing")}
+    # A build that failed leaves nothing to copy.
+    assert build(broken, **settings).returncode != 0
+    build(first, LAMBDA_ARCH=ARCH, TEMPLATE_ARCH=ARCH).check_returncode()
+    build(second, **settings).check_returncode()
+    assert digest(first) == digest(second)
+    built = [ROOT / ".aws-sam" / "local" / name for name in FUNCTIONS]
+    assert [digest(folder) for folder in built] == [digest(OURS.artifact)] * len(FUNCTIONS)
 
 
 @pytest.mark.parametrize(

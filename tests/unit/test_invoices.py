@@ -11,6 +11,7 @@ from invoicing.contract.errors import InternalError, ProviderUnavailable
 from invoicing.contract.statuses import DELIVERABLE, STATUSES, lower_than, status_or_none
 from invoicing.invoices import (
     ASK_AGAIN_AFTER_S,
+    MAX_READ_AT_ONCE,
     NOW,
     SCHEDULE_S,
     SHARDS,
@@ -68,6 +69,7 @@ def due(invoices: InvoiceTable) -> dict[str, str]:
 def test_an_invoice_is_kept_as_it_was_asked_for(invoices, clock, client) -> None:
     record(invoices, created(clock, items=(("mug", 1), ("tee-l", 2))))
     assert invoices.read(ID) == created(clock, items=(("mug", 1), ("tee-l", 2)), due_s=int(clock()) + SCHEDULE_S[0],
+                                        late_since_s=int(clock()) + SCHEDULE_S[0],
                                         seen_s={"created": int(clock())})  # fmt: skip
     item = client.get_item(TableName="InvoiceTable", Key={"invoice_id": {"S": ID}})["Item"]
     assert item["expiration"] == {"N": str(int(clock()) + 90 * DAY_S)}
@@ -292,6 +294,29 @@ def test_the_oldest_comes_first_over_all_pages(invoices, clock) -> None:
     assert {shard_of(name) for name in ids} == set(SHARDS)
 
 
+def test_what_is_due_is_read_in_its_order_and_what_could_not_be_read_is_named(invoices, clock, client) -> None:
+    ids = [f"INVOICE{number:02}" for number in range(MAX_READ_AT_ONCE)]
+    for invoice_id in ids:
+        record(invoices, created(clock, invoice_id))
+    clock.now_s += SCHEDULE_S[0]
+    invoices.postpone(invoices.read(ids[3]))
+    client.update_item(TableName="InvoiceTable", Key={"invoice_id": {"S": ids[4]}}, UpdateExpression="REMOVE api")
+    client.delete_item(TableName="InvoiceTable", Key={"invoice_id": {"S": ids[5]}})
+    records, unread = invoices.read_due(ids)
+    assert [invoice.invoice_id for invoice in records] == [*ids[:3], *ids[6:]]
+    assert unread == [ids[4]]
+    assert records[0] == invoices.read(ids[0])
+
+
+def test_what_dynamodb_leaves_unread_is_named(clock) -> None:
+    class Busy:
+        def batch_get_item(self, *, RequestItems: Any) -> Any:  # noqa: N803 - boto3's name
+            return {"Responses": {}, "UnprocessedKeys": RequestItems}
+
+    busy: Any = Busy()
+    assert InvoiceTable("InvoiceTable", busy, clock=clock).read_due([ID]) == ([], [ID])
+
+
 @pytest.mark.parametrize(
     "failure",
     [
@@ -312,6 +337,7 @@ def test_a_table_that_is_down_is_a_failure_that_may_pass(failure, clock) -> None
     for call in (
         lambda: invoices.record(new_item(record, retention_s=60)),
         lambda: invoices.read(ID),
+        lambda: invoices.read_due([ID]),
         lambda: invoices.step(ID, "paid"),
         lambda: invoices.take_turn(ID),
         lambda: invoices.hurry(ID),
@@ -331,6 +357,8 @@ def test_a_table_that_is_down_is_a_failure_that_may_pass(failure, clock) -> None
         {"status": {"N": "1"}},
         {"created_at": {"S": "soon"}},
         {"amount": None},
+        {"amount": {"S": "much"}},
+        {"amount": {"S": "NaN"}},
         {"due": {"S": "x"}},
         {"unpublished": {"SS": ["paid"]}},  # and no paid_at
     ],

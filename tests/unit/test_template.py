@@ -88,7 +88,11 @@ PERMISSIONS: dict[str, list[tuple[str, Any]]] = {
     ],
     "InvoiceInfoRole": FOLLOW_PAYMENTS,
     "PostbackRole": FOLLOW_PAYMENTS,
-    "WatchRole": [*FOLLOW_PAYMENTS, ("dynamodb:Query", {"Fn::Sub": "${InvoiceTable.Arn}/index/due"})],
+    "WatchRole": [
+        *FOLLOW_PAYMENTS,
+        ("dynamodb:BatchGetItem", attribute("InvoiceTable")),
+        ("dynamodb:Query", {"Fn::Sub": "${InvoiceTable.Arn}/index/due"}),
+    ],
     "WatchScheduleRole": [("lambda:InvokeFunction", {"Ref": "WatchFunctionAliaslive"})],
     # With CanaryRollout only.
     "RolloutRole": [
@@ -308,12 +312,9 @@ def test_the_key_is_for_everything_that_is_kept_and_stays_with_it(template) -> N
     assert logs["Principal"] == {"Service": {"Fn::Sub": "logs.${AWS::Region}.${AWS::URLSuffix}"}}
     assert alarms["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
     assert rules["Principal"] == {"Service": "events.amazonaws.com"}
-    assert alarms["Action"] == rules["Action"] == ["kms:Decrypt", "kms:GenerateDataKey*"]
-    for service, resource in (
-        (logs, "log-group:${AWS::StackName}-*"),
-        (alarms, "alarm:${AWS::StackName}-*"),
-        (rules, "rule/*${AWS::StackName}-*"),
-    ):
+    assert alarms["Action"] == ["kms:Decrypt", "kms:GenerateDataKey*"]
+    assert rules["Action"] == ["kms:Decrypt", "kms:GenerateDataKey"]
+    for service, resource in ((logs, "log-group:${AWS::StackName}-*"), (alarms, "alarm:${AWS::StackName}-*")):
         [source] = service["Condition"]["ArnLike"].values()
         assert source["Fn::Sub"].endswith(f":${{AWS::Region}}:${{AWS::AccountId}}:{resource}")
 
@@ -511,3 +512,25 @@ def test_every_parameter_is_in_a_group_of_the_console(template) -> None:
     groups = template["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
     grouped = [name for group in groups for name in group["Parameters"]]
     assert sorted(grouped) == sorted(template["Parameters"])
+
+
+def test_eventbridge_is_let_in_to_topic_and_key_without_a_condition_that_it_could_not_meet() -> None:
+    # https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-use-resource-based.html, "Amazon SNS permissions"
+    statements = [
+        statement
+        for resource in (WRITTEN["Resources"]["PaidInvoicesPolicy"], WRITTEN["Resources"]["EncryptionKey"])
+        for document in (resource["Properties"].get("PolicyDocument") or resource["Properties"]["KeyPolicy"],)
+        for statement in document["Statement"]
+        if statement["Principal"] == {"Service": "events.amazonaws.com"}
+    ]
+    assert len(statements) == 2
+    assert not [statement for statement in statements if "Condition" in statement]
+
+
+def test_a_run_of_the_watch_that_fails_or_cannot_start_is_left_to_the_next() -> None:
+    function = WRITTEN["Resources"]["WatchFunction"]["Properties"]
+    schedule = function["Events"]["Schedule"]["Properties"]
+    assert schedule["RetryPolicy"] == {"MaximumRetryAttempts": 0}
+    # Scheduler invokes asynchronously: Lambda has retries, and a queue, of its own.
+    assert function["EventInvokeConfig"] == {"MaximumRetryAttempts": 0, "MaximumEventAgeInSeconds": 600}
+    assert schedule["ScheduleExpression"] == "rate(10 minutes)"

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from invoicing.contract.errors import OutcomeUnknown, ProviderUnavailable
-from invoicing.invoices import SCHEDULE_S, InvoiceRecord, InvoiceTable, new_item
+from invoicing.invoices import NOW, SCHEDULE_S, SHARDS, InvoiceRecord, InvoiceTable, new_item
 from invoicing.watch import MOST_FAILURES, ROUND_S, Watcher
 from tests.support.payments import FakeProvider
 from tests.support.samples import Clock
@@ -62,7 +62,7 @@ def test_the_watcher_publishes_before_it_asks_and_begins_with_what_cannot_wait(
     provider.failure = ProviderUnavailable("down")
     assert run().published == 1
     assert bus.ids == [f"{ids[2]}:paid"]
-    assert provider.asked == [[ids[1], ids[0]]]
+    assert provider.asked == [[ids[1]], [ids[0]]]
 
 
 def test_a_provider_that_fails_ends_the_asking_and_everything_stays_due(
@@ -75,6 +75,10 @@ def test_a_provider_that_fails_ends_the_asking_and_everything_stays_due(
     result = run()
     assert (result.asked, len(provider.asked)) == (0, MOST_FAILURES)
     assert result.oldest_due_s == 68
+    # However often they were put behind the others, they are as late as they are.
+    for minutes in range(10, 60, 10):
+        clock.now_s += 600
+        assert run().oldest_due_s == 68 + 60 * minutes
     provider.failure = None
     assert run().asked == len(ids)
 
@@ -172,6 +176,96 @@ def test_the_watcher_goes_on_asking_while_the_bus_is_down(run, invoices, provide
     bus.refuse = False
     assert run().published == 4
     assert sorted(bus.ids) == [f"{invoice_id}:paid" for invoice_id in ids]
+
+
+def test_one_call_that_fails_each_time_does_not_keep_the_invoices_behind_it_waiting(
+    run, invoices, provider, clock, monkeypatch
+) -> None:
+    monkeypatch.setattr("invoicing.watch.time.time", clock)
+    ids = record(invoices, clock, provider, 5)
+    clock.now_s += SCHEDULE_S[0]
+    real = provider.perform
+
+    def perform(call: Any, *arguments: Any, **named: Any) -> Any:
+        answer = real(call, *arguments, **named)
+        if ids[0] in call.path:
+            raise ProviderUnavailable("provider answered 500")
+        return answer
+
+    monkeypatch.setattr(provider, "perform", perform)
+    assert run().asked == 3
+    result = run()
+    assert (result.asked, result.oldest_due_s) == (0, 5)
+
+
+def test_a_damaged_record_keeps_no_other_waiting_and_the_oldest_due_says_that_it_waits(
+    run, invoices, provider, bus, clock, account, monkeypatch, caplog
+) -> None:
+    monkeypatch.setattr("invoicing.watch.time.time", clock)
+    ids = record(invoices, clock, provider, 6)
+    for invoice_id in ids[:2]:
+        invoices.step(invoice_id, "paid")
+    # One has no time of its payment, so there can be no event, and one has no amount.
+    for invoice_id, name in ((ids[0], "paid_at"), (ids[2], "amount")):
+        account.update_item(
+            TableName="InvoiceTable",
+            Key={"invoice_id": {"S": invoice_id}},
+            UpdateExpression="REMOVE #name",
+            ExpressionAttributeNames={"#name": name},
+        )
+    clock.now_s += SCHEDULE_S[0]
+    for _ in range(2):
+        caplog.clear()
+        result = run()
+        reasons = [getattr(line, "reason", "") for line in caplog.records if "damaged" in line.message]
+        assert [reason.split()[4] for reason in reasons] == [ids[0], ids[2]]
+        assert result.oldest_due_s == SCHEDULE_S[0]
+    assert bus.ids == [f"{ids[1]}:paid"]
+    assert {name for batch in provider.asked for name in batch} == {ids[3], ids[4], ids[5]}
+
+
+def test_the_oldest_due_counts_what_was_not_published(run, invoices, provider, bus, clock, monkeypatch) -> None:
+    monkeypatch.setattr("invoicing.watch.time.time", clock)
+    ids = record(invoices, clock, provider, 4)
+    for invoice_id in ids[:3]:
+        invoices.step(invoice_id, "paid")
+    clock.now_s += SCHEDULE_S[0]
+    # Neither when the bus fails,
+    bus.refuse = True
+    result = run()
+    assert (result.published, result.asked, result.oldest_due_s) == (0, 1, SCHEDULE_S[0])
+    # nor when the time is over before the first of them.
+    bus.refuse = False
+    assert run(ROUND_S - 1).oldest_due_s == SCHEDULE_S[0]
+    result = run()
+    assert (result.published, result.oldest_due_s) == (3, 0)
+
+
+def test_a_run_whose_time_ends_among_what_cannot_wait_says_how_late_the_schedule_is(
+    run, invoices, provider, clock, monkeypatch
+) -> None:
+    monkeypatch.setattr("invoicing.watch.time.time", clock)
+    ids = record(invoices, clock, provider, 3)
+    clock.now_s += SCHEDULE_S[0] + 60
+    invoices.hurry(ids[2])
+    result = run(ROUND_S - 1)
+    assert (result.asked, result.oldest_due_s) == (0, 63)
+
+
+def test_what_another_run_has_done_meanwhile_is_not_asked_again(run, invoices, provider, clock, monkeypatch) -> None:
+    record(invoices, clock, provider, 3)
+    clock.now_s += SCHEDULE_S[0]
+    real = invoices.due
+
+    def late(queue: str) -> Any:
+        """The index as it was before the other run."""
+        return iter(before[queue])
+
+    before = {queue: list(real(queue)) for queue in (NOW, *SHARDS)}
+    assert run().asked == 3
+    monkeypatch.setattr(invoices, "due", late)
+    assert run().asked == 0
+    assert len(provider.asked) == 2
 
 
 def test_two_runs_at_once_publish_every_payment_and_lose_none(run, invoices, provider, bus, clock, monkeypatch) -> None:
