@@ -2,7 +2,7 @@
 
 In each row a buyer pays, and CryptoCloud's one postback and a fault meet. Then the fault is gone, the watcher runs, and
 after that all turns of the invoice's schedule come. The tests run it, and ``make docs`` prints it into
-docs/payment-faults.md.
+docs/when-something-fails.md.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ from tests.support.paying import let_pass, post_postback, status_of
 from tests.support.processes import runtimes_of
 from tests.support.stack import Stack
 
-PAGE = ROOT / "docs" / "payment-faults.md"
+PAGE = ROOT / "docs" / "when-something-fails.md"
 SECRET_KEY = "local-secret-key"
 
 type Step = Callable[[Stack, str], object]
