@@ -88,7 +88,7 @@ def test_it_is_small() -> None:
 def test_its_clients_know_the_operations_that_the_roles_allow() -> None:
     template = (ROOT / "template.yaml").read_text()
     for service in SERVICES:
-        [model] = (OURS.artifact / "botocore" / "data" / service).glob("*/service-2.json")
+        *_, model = sorted((OURS.artifact / "botocore" / "data" / service).glob("*/service-2.json"))
         known = set(json.loads(model.read_text())["operations"])
         assert known - {"DescribeEndpoints"} == set(re.findall(rf"\b{service}:([A-Z]\w+)", template))
 
