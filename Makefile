@@ -2,73 +2,46 @@
 # few lines is a script in infra/dev/. Works with GNU make 3.81 and bash 3.2, which macOS has.
 
 SHELL := /bin/bash
-.DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
 export SAM_CLI_TELEMETRY := 0
-export PIP_DISABLE_PIP_VERSION_CHECK := 1
-# The name that the AWS CLI and other tools take; SAM CLI only knows the other one.
-ifdef AWS_REGION
-export AWS_DEFAULT_REGION := $(AWS_REGION)
-endif
 
-# Which section of samconfig.toml; not taken from the environment, where ENV means something else to POSIX shells.
+# What commands take, such as make deploy ENV=prod; ENV names the section of samconfig.toml. None is read from the
+# environment, where ENV means something else to POSIX shells.
+$(foreach name,ORIGINS PARAMETERS CONFIRM ROLE BUCKET CHECK URL ORIGIN CREATE AMOUNT FILE ITEM SECRET_ARN YES PROVIDER_URL PROVIDER_HOSTS,\
+	$(eval $(name) :=))
 ENV := default
-ORIGINS :=
-PARAMETERS :=
-CONFIRM :=
-ROLE :=
-BUCKET :=
-CHECK :=
-URL :=
-ORIGIN :=
-CREATE :=
-AMOUNT :=
-FILE :=
-SECRET_ARN :=
-YES :=
-PROVIDER_URL :=
-PROVIDER_HOSTS :=
-# Those of the environment's section in samconfig.toml, which SAM does not read when it is given others.
-SECTION_PARAMETERS = $(shell sed -n '/^\[$(ENV)\.deploy/,/^$$/s/^parameter_overrides = "\(.*\)"/\1/p' samconfig.toml)
 $(if $(filter default staging prod,$(ENV)),,$(error ENV is '$(ENV)': set it to default, staging or prod))
 
 $(if $(shell pwd | LC_ALL=C tr -d 'A-Za-z0-9/._+@,=~\200-\377\n-' | sed 's/./x/g'),$(error The path of this folder has a \
 	space or a character that shells or the local stack misread: move it to one of letters, digits and . _ - + @ , = ~ only))
 
-# One virtual environment for the code and its tests, one for the local stack (SAM CLI pins its own boto3), one that
-# stands for Lambda's managed runtime (the runtime client and nothing else), and one for the scanners of `make lint`.
+# Virtual environments: for the code and its tests, for the local stack (SAM CLI pins its own boto3), in place of Lambda's
+# managed runtime (the runtime client and nothing else), and for the scanners of `make lint`.
 DEV := .venv
 LOCAL := .venv-local
 RUNTIME := .venv-lambda
 SCAN := .venv-scan
 ENVIRONMENTS := $(DEV) $(LOCAL) $(RUNTIME) $(SCAN)
 export UV := .venv-uv/bin/uv
-# An environment whose Python was removed is installed again.
-$(shell for folder in $(ENVIRONMENTS); do [ -x $$folder/bin/python ] || rm -f $$folder/ready; done)
 
-PYTEST := $(DEV)/bin/python -m pytest
-SAM := $(LOCAL)/bin/sam
-# Links to the browsers that the browser tests drive, and from npm what they build pages with.
+# Links to the browsers that the browser tests drive. From npm: what these tests build pages with, and the contract's linter.
 BROWSERS := .browsers/ready
-FRAMEWORKS := tests/browser/frameworks
-# The linter of docs/openapi.yaml, from npm.
-LINTER := infra/openapi-lint
+FRAMEWORKS := tests/browser/frameworks/node_modules/ready
+LINTER := infra/openapi-lint/node_modules/ready
 
 # What the local stack runs: the artifact of `sam build`, for this machine's kind of processor.
 MACHINE_ARCH := $(if $(filter arm64 aarch64,$(shell uname -m)),arm64,x86_64)
 ARTIFACT := .aws-sam/local/template.yaml
 STACK := $(LOCAL)/ready $(RUNTIME)/ready $(ARTIFACT)
-# The packages of this machine's artifact: it is built from them, also without the network.
-WHEELS := .aws-sam/wheels
+# The artifact's packages, from which it is built also without the network.
+WHEELS := .aws-sam/wheels/ready
 CONTESTANTS := $(patsubst %,.aws-sam/contestants/%/template.yaml,Plain Bare Tutorial)
-BARE := .aws-sam/contestants/Bare/template.yaml
-RECIPE := functions/Makefile infra/architecture.awk infra/trim_botocore.py
-SOURCES := template.yaml infra/observability.yaml requirements.txt $(RECIPE) $(shell find functions -name '*.py')
+SOURCES := template.yaml infra/observability.yaml requirements.txt functions/Makefile infra/architecture.awk infra/trim_botocore.py \
+	$(shell find functions -name '*.py')
 
 # Makes files, then runs a command: infra/dev/with FILE... -- COMMAND...
 WITH := MAKE="$(MAKE)" infra/dev/with
-QUIETLY := infra/dev/quietly
 
 .PHONY: help demo run test unit lint format build preflight deploy secret provider prices smoke load lock bench docs openapi screenshot \
 	clean on-linux
@@ -82,29 +55,26 @@ run: on-linux ## Run the local stack until Ctrl-C
 	@$(WITH) $(STACK) -- $(LOCAL)/bin/python -m infra.local run $(if $(PORT),--port "$(PORT)")
 
 test: on-linux ## Run all tests
-	@$(WITH) $(DEV)/ready $(STACK) $(BROWSERS) $(FRAMEWORKS)/node_modules/ready $(BARE) -- $(PYTEST) -n auto --maxprocesses 4 --dist loadfile
+	@$(WITH) $(DEV)/ready $(STACK) $(BROWSERS) $(FRAMEWORKS) .aws-sam/contestants/Bare/template.yaml -- \
+		$(DEV)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 unit: ## Run the unit tests: seconds, without the local stack
-	@$(WITH) $(DEV)/ready -- $(PYTEST) --quiet tests/unit
+	@$(WITH) $(DEV)/ready -- $(DEV)/bin/python -m pytest --quiet tests/unit
 
 lint: ## Check format, style, types, templates, contract, workflows and dependencies
-	@$(WITH) $(DEV)/ready $(LOCAL)/ready $(SCAN)/ready $(LINTER)/node_modules/ready -- infra/dev/lint
+	@$(WITH) $(DEV)/ready $(LOCAL)/ready $(SCAN)/ready $(LINTER) -- infra/dev/lint
 
 format: ## Format the code
 	@$(WITH) $(DEV)/ready -- $(DEV)/bin/ruff format .
 	@$(DEV)/bin/ruff check --fix .
 
 build: ## Build the artifact for Lambda with sam build
-	@$(WITH) $(LOCAL)/ready -- echo "Building the functions for Lambda ..."
-	@PYTHON="$(CURDIR)/$(LOCAL)/bin/python" $(QUIETLY) $(SAM) build
+	@$(WITH) $(LOCAL)/ready -- infra/dev/build
 	@echo "Built .aws-sam/build. Next: make deploy ORIGINS=https://shop.example"
 
-deploy: ## Build and deploy: make deploy ORIGINS=https://shop.example [PARAMETERS="MaxAmount=500"] [ENV=prod] [CONFIRM=no]
-	@$(WITH) $(LOCAL)/ready -- $(LOCAL)/bin/python -m infra.preflight "$(ENV)" "$(ORIGINS)" "$(PARAMETERS)"
-	@$(MAKE) --no-print-directory build
-	@$(SAM) deploy --config-env $(ENV) $(if $(filter no,$(CONFIRM)),--no-confirm-changeset) \
-		$(if $(ROLE),--role-arn "$(ROLE)") $(if $(BUCKET),--no-resolve-s3 --s3-bucket "$(BUCKET)") \
-		$(if $(ORIGINS)$(PARAMETERS),--parameter-overrides "$(SECTION_PARAMETERS) $(if $(ORIGINS),AllowedOrigins=$(ORIGINS)) $(PARAMETERS)")
+deploy: preflight ## Build and deploy: make deploy ORIGINS=https://shop.example [PARAMETERS="MaxAmount=500"] [ENV=prod] [CONFIRM=no]
+	@ENV="$(ENV)" ORIGINS="$(ORIGINS)" PARAMETERS="$(PARAMETERS)" CONFIRM="$(CONFIRM)" ROLE="$(ROLE)" BUCKET="$(BUCKET)" \
+		$(WITH) $(LOCAL)/ready -- infra/dev/deploy
 
 preflight: ## Check whether a deployment can work: make preflight ENV=prod ORIGINS=https://shop.example [PARAMETERS=…]
 	@$(WITH) $(LOCAL)/ready -- $(LOCAL)/bin/python -m infra.preflight "$(ENV)" "$(ORIGINS)" "$(PARAMETERS)"
@@ -112,9 +82,9 @@ preflight: ## Check whether a deployment can work: make preflight ENV=prod ORIGI
 secret: ## Put API key and shop id into the stack's secret: make secret ENV=prod; CHECK=1 asks whether the key is right
 	@PYTHONPATH=functions $(WITH) $(DEV)/ready -- $(DEV)/bin/python -m infra.secret "$(ENV)" "$(CHECK)"
 
-smoke: ## Check a deployed stack: make smoke URL=https://… [ORIGIN=https://shop.example] [CREATE=1 [AMOUNT=5]]
+smoke: ## Check a deployed stack: make smoke URL=https://… [ORIGIN=https://shop.example] [CREATE=1 [AMOUNT=5|ITEM=mug]]
 	@$(firstword $(wildcard $(LOCAL)/bin/python $(DEV)/bin/python) python3) -m infra.smoke "$(URL)" \
-		--origin="$(ORIGIN)" --create="$(CREATE)" --amount="$(AMOUNT)"
+		--origin="$(ORIGIN)" --create="$(CREATE)" --amount="$(AMOUNT)" --item="$(ITEM)"
 
 prices: ## Check a price list: make prices FILE=prices.json, or FILE=https://shop.example/prices.json
 	@PYTHONPATH=functions $(WITH) $(DEV)/ready -- $(DEV)/bin/python -m infra.prices "$(FILE)"
@@ -148,7 +118,8 @@ screenshot: on-linux ## Picture the demo shop for docs/
 	@$(WITH) $(DEV)/ready $(STACK) $(BROWSERS) -- $(DEV)/bin/python -m tests.browser.screenshot
 
 clean: ## Remove everything that the other commands made
-	@infra/dev/clean $(ENVIRONMENTS) .venv-uv $(dir $(BROWSERS)) $(FRAMEWORKS)/node_modules $(LINTER)/node_modules .aws-sam .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@infra/dev/clean $(ENVIRONMENTS) .venv-uv $(dir $(BROWSERS) $(FRAMEWORKS) $(LINTER)) .aws-sam \
+		.hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 on-linux:
 	@[ "$$(uname -s)" = Linux ] || { echo "The local stack needs Linux (on Windows: WSL), as Lambda's emulator does." >&2; exit 1; }
@@ -156,30 +127,22 @@ on-linux:
 $(UV): infra/dev/uv.txt
 	@infra/dev/install-uv .venv-uv
 
-$(DEV)/ready: GROUP := dev
-$(LOCAL)/ready: GROUP := local
-$(RUNTIME)/ready: GROUP := runtime
-$(SCAN)/ready: GROUP := scan
 $(ENVIRONMENTS:=/ready): uv.lock | $(UV)
-	@infra/dev/install-environment $(@D) $(GROUP)
+	@infra/dev/install-environment $(@D)
 
-$(LINTER)/node_modules/ready: $(LINTER)/package-lock.json | $(DEV)/ready
-	@infra/dev/install-npm $(LINTER) "the linter of the contract"
+$(LINTER) $(FRAMEWORKS): %/node_modules/ready: %/package-lock.json | $(DEV)/ready
+	@infra/dev/install-npm $*
 
-$(FRAMEWORKS)/node_modules/ready: $(FRAMEWORKS)/package-lock.json | $(DEV)/ready
-	@infra/dev/install-npm $(FRAMEWORKS) "the frameworks of the browser tests"
-
-$(WHEELS)/ready: requirements.txt | $(LOCAL)/ready
+$(WHEELS): requirements.txt | $(LOCAL)/ready
 	@infra/dev/download-wheels $(@D) $(MACHINE_ARCH)
 
-$(ARTIFACT): $(SOURCES) $(WHEELS)/ready | $(LOCAL)/ready
+$(ARTIFACT): $(SOURCES) $(WHEELS) | $(LOCAL)/ready
 	@infra/dev/build-local-artifact $(@D) $(MACHINE_ARCH)
 
 # What the benchmarks compare with, as `sam build` builds it without a recipe.
 .aws-sam/contestants/Plain/template.yaml: $(SOURCES)
 .aws-sam/contestants/%/template.yaml: tests/benchmarks/template.yaml uv.lock $(wildcard tests/benchmarks/contestants/*/*.py) | $(LOCAL)/ready
 	@infra/dev/build-contestant $* $(@D) $(MACHINE_ARCH)
-	@touch $@
 
 $(BROWSERS): | $(DEV)/ready
 	@infra/dev/install-browsers $(@D)

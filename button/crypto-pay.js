@@ -535,13 +535,13 @@ export class CryptoPay extends Base {
     this.#render();
   }
 
-  // For the eyes: the service adds up by itself.
+  // For the eyes, which see it rounded: the service adds up by itself.
   #price() {
     let { amount, items, currency = "USD" } = this.#purchase().fields;
     try {
       if (items) {
-        const centsOf = ({ id, quantity }) => Math.round(this.#list.items[id].price * 100) * quantity;
-        amount = items.map(centsOf).reduce((sum, cents) => sum + cents) / 100;
+        const costs = items.map(({ id, quantity }) => this.#list.items[id].price * quantity);
+        amount = costs.reduce((sum, cost) => sum + cost);
         currency = this.#list.currency;
       }
       const format = new Intl.NumberFormat(langOf(this) || undefined, { style: "currency", currency });

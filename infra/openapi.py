@@ -81,7 +81,7 @@ _IDEMPOTENCY_KEY = {
 }
 
 _REQUEST_EXAMPLES = {
-    "smallest": {"summary": "The one field that must be there", "value": {"amount": 19.99}},
+    "smallest": {"summary": "Only the required field", "value": {"amount": 19.99}},
     "order": {
         "summary": "What a shop sends",
         "value": {"amount": 19.99, "currency": "USD", "order_id": "A-1001", "email": "buyer@example.com"},
@@ -116,7 +116,7 @@ _CREATE_FAILURES = {
     403: "The page's origin is not allowed. Nothing was created.",
     409: "A request with the same idempotency key is still running.",
     413: "The body is too large. Nothing was created.",
-    415: "The body is not said to be JSON. Nothing was created.",
+    415: "The `Content-Type` is not JSON. Nothing was created.",
     422: "The idempotency key was used with another body. Nothing was created.",
     429: "Too many requests to the deployment; API Gateway answers by itself. Nothing was created.",
     500: "The service failed or is not set up.",
@@ -146,12 +146,12 @@ _GATEWAY_MESSAGES = {429: "Too Many Requests", 500: "Internal Server Error", 503
 _HEADERS: dict[str, dict[str, Any]] = {
     "Cache-Control": {"description": "No reply may be cached.", "schema": {"const": "no-store"}},
     "X-Request-Id": {
-        "description": "What the service's log has the request under; in a problem also `request_id`.",
+        "description": "The id of the request in the service's log; in a problem also `request_id`.",
         "schema": {"type": "string"},
         "example": _REQUEST_ID,
     },
     "Idempotent-Replayed": {
-        "description": "There when the invoice was created by an earlier request with the same idempotency key.",
+        "description": "Present if an earlier request with the same idempotency key created the invoice.",
         "schema": {"const": "true"},
     },
     "Retry-After": {
@@ -411,7 +411,7 @@ def _problem_schema() -> dict[str, Any]:
             "retryable": {"type": "boolean", "description": "Whether the same request may succeed later."},
             "request_id": {
                 "type": "string",
-                "description": "What the service's log has it under; also `X-Request-Id`.",
+                "description": "The id of the request in the service's log; also `X-Request-Id`.",
             },
         },
         "required": ["type", "title", "status", "detail", "code", "retryable", "request_id"],

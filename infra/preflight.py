@@ -1,6 +1,6 @@
 """Checks whether a deployment can work, before anything is built or changed: ``make preflight ENV=prod ORIGINS=…``.
 
-It reads only. What it may not read for lack of rights it reports as not checked; no value of the secret is read.
+It changes nothing. What your rights do not let it read, it reports as not checked. It reads no value of the secret.
 """
 
 import os
@@ -28,7 +28,7 @@ _ONLY_THE_DEPLOYMENT_CAN_TELL = (
 
 
 class NotReady(Exception):
-    """The deployment would fail, or do something else than was asked: what was seen, and what to do."""
+    """The deployment would fail, or would not do what was asked. Has what was seen, and what to do."""
 
     def __init__(self, seen: str, to_do: str) -> None:
         super().__init__(f"{seen}: {to_do}")
@@ -37,7 +37,7 @@ class NotReady(Exception):
 
 
 class NotChecked(Exception):
-    """It cannot be looked at from here; the message is the reason."""
+    """This cannot be checked from here; the message is the reason."""
 
 
 class Ready(str):
@@ -47,7 +47,7 @@ class Ready(str):
 
 
 class Remark(str):
-    """What was seen, where all is well and there is something to do all the same."""
+    """What was seen, where all is well but there is still something to do."""
 
     __slots__ = ()
 
@@ -81,7 +81,7 @@ class Preflight:
         return str(self._section["global"]["parameters"]["stack_name"])
 
     def checks(self) -> Iterator[tuple[str, Callable[[], str]]]:
-        """Yields name and check, in the order of how much depends on each; the first three stop all when they fail."""
+        """Yields name and check, the most important first. If one of the first three fails, no other runs."""
         yield "parameters", self.parameters_are_within_their_limits
         yield "signed in", self.somebody_is_signed_in
         yield "stack", self.the_stack_can_be_changed
@@ -97,7 +97,7 @@ class Preflight:
         """Returns the parameters that this deployment would set.
 
         Raises:
-            NotReady: They are no pairs of name and value.
+            NotReady: They are not pairs of name and value.
         """
         if re.search(r"\s", self.origins):
             raise NotReady(
@@ -134,7 +134,7 @@ class Preflight:
     # The account.
 
     def somebody_is_signed_in(self) -> str:
-        """Asks who signs, and in which region."""
+        """Asks who is signed in, and in which region."""
         try:
             sts = self.client("sts")
             identity = sts.get_caller_identity()
@@ -146,7 +146,7 @@ class Preflight:
         return Ready(f"{identity['Arn']} in {sts.meta.region_name}")
 
     def the_stack_can_be_changed(self) -> str:
-        """Looks whether the name is free, or is a stack of ours that can take a change."""
+        """Checks that the name is free, or is a stack of ours that can take a change."""
         try:
             self._stack = self.client("cloudformation").describe_stacks(StackName=self.stack_name)["Stacks"][0]
         except ClientError as error:
@@ -191,7 +191,7 @@ class Preflight:
         return Ready(f"{region} has every type of resource that is used")
 
     def the_quota_suffices(self) -> str:
-        """Compares the account's concurrency with what is asked for."""
+        """Compares the account's concurrency with the one that is asked for."""
         limit = self.client("lambda").get_account_settings()["AccountLimit"]
         total, free = limit["ConcurrentExecutions"], limit["UnreservedConcurrentExecutions"]
         asked, has = (
@@ -211,7 +211,7 @@ class Preflight:
         return Ready(f"Lambda runs {total} requests at once in this account, over all functions")
 
     def codedeploy_answers(self) -> str:
-        """With a canary, asks whether the account has CodeDeploy: some new ones have not."""
+        """With a canary, asks whether the account has CodeDeploy: some new ones do not."""
         if self._effective("CanaryRollout") != "true":
             return Ready("not needed: CanaryRollout is false")
         try:
@@ -225,7 +225,7 @@ class Preflight:
             ) from error
         return Ready("it answers; the stack brings the role that shifts its alias")
 
-    # What earlier deployments and hands left behind.
+    # What earlier deployments, or changes by hand, left behind.
 
     def the_alias_is_where_the_stack_left_it(self) -> str:
         """Finds what makes every canary fail: an alias that was moved by hand, a version that a roll-back left."""
@@ -261,7 +261,7 @@ class Preflight:
         return [int(number) for number in numbers if number.isdecimal() and int(number) > version]
 
     def the_secret_is_filled(self) -> str:
-        """Looks whether the secret has a value, without reading it."""
+        """Checks that the secret has a value, without reading it."""
         outputs = {o["OutputKey"]: o["OutputValue"] for o in (self._stack or {}).get("Outputs", ())}
         if "SecretArn" not in outputs:
             return Remark(f"not there yet; after the deployment, run make secret ENV={self.env}")
@@ -282,7 +282,8 @@ class Preflight:
         nested = yaml_parse((_ROOT / "infra" / "observability.yaml").read_text())
         written = {r["Type"] for t in (self._template, nested) for r in t["Resources"].values()}
         # What SAM makes of its own types.
-        made = {"Lambda::Function", "Lambda::Version", "Lambda::Alias", "Lambda::Permission", "ApiGatewayV2::Api"}
+        made = {"Lambda::Function", "Lambda::Version", "Lambda::Alias", "Lambda::Permission"}
+        made |= {"Lambda::EventInvokeConfig", "ApiGatewayV2::Api", "ApiGatewayV2::Stage", "Scheduler::Schedule"}
         if self._effective("CanaryRollout") == "true":
             made |= {"CodeDeploy::Application", "CodeDeploy::DeploymentGroup"}
         return {name for name in written if not name.startswith("AWS::Serverless")} | {f"AWS::{name}" for name in made}
@@ -325,7 +326,7 @@ def _code(error: ClientError) -> str:
 
 
 def run(preflight: Preflight) -> bool:
-    """Prints a line for each check; tells whether the deployment can be tried."""
+    """Prints a line for each check; returns whether the deployment can be tried."""
     ready = True
     for place, (name, check) in enumerate(preflight.checks()):
         try:
@@ -379,7 +380,7 @@ def main() -> int:
     """Runs the checks; returns the exit status."""
     env, origins, parameters = [*sys.argv[1:], "", "", ""][:3]
     try:
-        # What is offline comes first: it is wrong in any account.
+        # Checks that need no account come first.
         Preflight(env or "default", origins, parameters, _nobody).parameters_are_within_their_limits()
         return 0 if run(Preflight(env or "default", origins, parameters, signed_in_client())) else 1
     except NotReady as reason:

@@ -1,7 +1,7 @@
 """Finds out which address and which version of CryptoCloud's API a key works with: ``make provider``.
 
 It asks each known host for the status of an invoice that does not exist: nothing is created. It follows no redirect.
-Without the owner's word, the key goes to the configured host alone.
+Without the owner's consent, the key goes to the configured host only.
 """
 
 import argparse
@@ -21,7 +21,7 @@ import urllib3
 from botocore.exceptions import BotoCoreError, ClientError
 
 CONFIGURED = "https://api.cryptocloud.plus"
-# What is known of the others is mostly from programs of third parties.
+# The others are known mostly from programs of third parties.
 KNOWN = (CONFIGURED, "https://api.trybit.com")
 PAY_ORIGINS = "https://pay.cryptocloud.plus,https://pay.trybit.com"
 _NOBODYS_INVOICE = "INV-NOSUCHID"
@@ -30,7 +30,7 @@ _MAX_BYTES = 64 * 1024
 
 
 class CannotAsk(Exception):
-    """There is nothing to ask with, or the question makes no sense; the message says what to do."""
+    """There is no usable key, or an argument makes no sense; the message says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Finding:
     """What one host says in one version of the API.
 
     Args:
-        kind: ``works``, ``refused`` (the API is there, the key is not good for it), ``other`` (something else answers)
+        kind: ``works``, ``refused`` (the API is there, but does not accept the key), ``other`` (something else answers)
             or ``gone`` (nothing answers).
         said: The same for people.
     """
@@ -183,7 +183,7 @@ def _key_in_secret(secret_arn: str) -> str:
 
 
 def may_get_the_key(host: str, agreed: Iterable[str]) -> bool:
-    """Tells whether the owner has said yes to a host by its name, and asks them where they can answer.
+    """Returns whether the owner agreed to a host by its name. Asks them, if there is a terminal to ask at.
 
     Args:
         host: The host's name, with the port if it has one.
@@ -213,7 +213,7 @@ def check(urls: Sequence[str], configured: str, key: str, agreed: Sequence[str])
             found = {api: ask(url, api, key) for api in ("v1", "v2")}
         else:
             found = {api: ask(url, api, None) for api in ("v1", "v2")}
-            # Only a host that talks as the API does is worth the question.
+            # Ask only about a host that answers like the API.
             talks = [api for api, finding in found.items() if finding.kind in ("refused", "works")]
             if talks and may_get_the_key(host, agreed):
                 found |= {api: ask(url, api, key) for api in talks}
@@ -227,7 +227,7 @@ def check(urls: Sequence[str], configured: str, key: str, agreed: Sequence[str])
 
 
 def advise(findings: dict[tuple[str, str], Finding], configured: str) -> bool:
-    """Prints which parameters to deploy with; tells whether there are any.
+    """Prints which parameters to deploy with; returns whether there are any.
 
     Args:
         findings: What the hosts said.

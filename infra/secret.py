@@ -1,7 +1,7 @@
-"""Puts the API key and the shop id into the stack's secret: ``make secret ENV=prod``.
+"""Puts API key, shop id and secret key into the stack's secret: ``make secret ENV=prod``.
 
-It asks without echo, so nothing is in a file, in the shell's history or in the list of processes. ``CHECK=1`` asks for
-nothing: it checks the form of what is stored, and asks the provider of the stack whether the key is right.
+It asks without echo, so no value is in a file, in the shell's history or in the list of processes. With ``CHECK=1`` it
+asks for no value: it checks the form of what is stored, and asks the provider of the stack whether the key is right.
 """
 
 import getpass
@@ -22,7 +22,12 @@ from invoicing.credentials import Credentials, CredentialStore
 _QUESTIONS = {
     "api_key": "API key (your project at CryptoCloud, Settings, API)",
     "shop_id": "Shop id (the same page)",
+    "secret_key": "Secret key (the same page; it signs the postbacks that say that an invoice was paid)",
 }
+_NO_POSTBACKS = (
+    "Without secret_key the stack refuses CryptoCloud's postbacks, and learns of payments by asking: after 10 minutes "
+    "at the earliest."
+)
 _TRIES = 3
 
 
@@ -78,6 +83,12 @@ def check(env: str, client: Callable[[str], Any]) -> None:
         raise NotReady(f"{url} ({api}): {found.said}", to_do)
     print(f"ok    {url} ({api}): {found.said}")
     print("      The shop id was not checked: only an invoice can do that. make smoke CREATE=1 creates one.")
+    if credentials.secret_key:
+        print(
+            "      The secret key was not checked: only a postback can do that. Send a test postback from your project."
+        )
+    else:
+        print(f"-     {_NO_POSTBACKS} Add it: make secret ENV={env}.")
 
 
 def ask(ask_for: Callable[[str], str]) -> dict[str, str]:
@@ -92,10 +103,12 @@ def ask(ask_for: Callable[[str], str]) -> dict[str, str]:
     values = {}
     for name, field in Credentials.model_fields.items():
         optional = "" if field.is_required() else ", Enter for none"
-        rule = TypeAdapter(field.rebuild_annotation(), config=Credentials.model_config)
+        # The functions read an optional field whatever it is, for those that do not need it. Here a slip has to show.
+        strict = Credentials.model_fields["api_key"] if optional else field
+        rule = TypeAdapter(strict.rebuild_annotation(), config=Credentials.model_config)
         for _ in range(_TRIES):
-            typed = ask_for(f"{_QUESTIONS.get(name, name)}{optional}: ")
-            if optional and not typed:
+            typed = ask_for(f"{_QUESTIONS[name]}{optional}: ")
+            if optional and not typed.strip():
                 break
             try:
                 value: Any = rule.validate_python(typed)
@@ -127,6 +140,8 @@ def store(env: str, client: Callable[[str], Any]) -> None:
             "it needs the right secretsmanager:PutSecretValue on the stack's secret.",
         ) from None
     print(f"Stored {', '.join(values)}. Functions that run use it within 5 minutes.")
+    if "secret_key" not in values:
+        print(_NO_POSTBACKS)
     print(f"Next: make secret ENV={env} CHECK=1, which asks CryptoCloud whether the key is right.")
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 _TIMEOUT_S = 35.0  # API Gateway gives up after 30 s
-_FOREIGN = "https://foreign.invalid"  # a name that is never anybody's (RFC 2606)
+_FOREIGN = "https://foreign.invalid"  # a name that nobody can register (RFC 2606)
 _WHAT_TO_DO = {
     "service_not_configured": "Fill the secret: make secret, with the ENV of the deployment. If it is filled, "
     "make secret CHECK=1 says what is wrong with it.",
@@ -25,7 +25,7 @@ _WHAT_TO_DO = {
     "provider_unavailable": "Nothing was created. CryptoCloud is down or cannot be reached: wait a minute and run this "
     "again. If it lasts, the function's log has the reason.",
     "outcome_unknown": "CryptoCloud gave no usable answer: run this again. If it lasts, the function's log has the "
-    "reason. An unpaid invoice may stand in CryptoCloud's list; it expires there.",
+    "reason. CryptoCloud's list may have an unpaid invoice; it expires there.",
     "invoice_rejected": "CryptoCloud refused this amount: run this with an AMOUNT that your project accepts.",
 }
 
@@ -40,7 +40,7 @@ class CheckFailed(Exception):
 
 
 class NotReached(CheckFailed):
-    """There was no answer at all: no other check can do better."""
+    """There was no answer at all, so no other check makes sense."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +52,14 @@ class Answer:
     payload: dict[str, Any]
 
     def __str__(self) -> str:
-        # Of the body only our own code, or API Gateway's message: whatever else it may be, it is not printed.
+        # Of the body, print only our own code or API Gateway's message: anything else could be from anybody.
         said = self.payload.get("code") or self.payload.get("message") or self.headers.get("Content-Type", "no body")
         return f"{self.status} ({said})"
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, *_: Any) -> None:
-        """Follows none: the address that was given must be the one that answers."""
+        """Follows no redirect: the address that was given must be the one that answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +71,17 @@ class Smoke:
         origin: A site that must be let in; ``*`` when every site must be; empty when there is none to check.
         create: Whether to create one invoice.
         amount: Of that invoice; empty for the smallest that the stack accepts.
+        item: What that invoice is for, in place of an amount, where the stack has a price list.
     """
 
     url: str
     origin: str
     create: bool
     amount: str
+    item: str = ""
 
     def run(self) -> bool:
-        """Prints a line for each check; tells whether all promises were kept."""
+        """Prints a line for each check; returns whether all promises were kept."""
         kept = True
         try:
             for name, check in self._checks():
@@ -93,6 +95,10 @@ class Smoke:
             print(
                 "-     not checked: that an invoice is created (add CREATE=1; costs nothing in CryptoCloud's test mode)"
             )
+        print(
+            "-     not checked: that CryptoCloud's postbacks are believed (send a test postback from your project at "
+            "CryptoCloud: the answer must be 200)"
+        )
         print("All is well." if kept else "Not all is well: see above.")
         return kept
 
@@ -104,6 +110,8 @@ class Smoke:
             yield "the preflight of a page elsewhere does not", self._foreign_preflight_fails
             yield "a request of a page elsewhere is refused", self._foreign_request_is_refused
         yield "a bad request is refused, with the field named", self._bad_request_is_refused
+        yield "the status of an invoice that does not exist is not found", self._unknown_invoice_is_not_found
+        yield "what is no postback is refused where CryptoCloud posts to", self._no_postback_is_refused
         if self.create:
             yield "one invoice is created, and delivered again under the same key", self._one_invoice
 
@@ -126,13 +134,13 @@ class Smoke:
     def _request_is_let_in(self) -> None:
         origin = _FOREIGN if self.origin == "*" else self.origin
         answer = self._post({"amount": 0}, {"Origin": origin})
-        # Refused for its amount and not for its page, and a browser shows the page why.
+        # It must be refused for its amount, not for its page, and the browser must let the page read why.
         self._expect(answer, 400, "invalid_request")
         allowed = answer.headers.get("Access-Control-Allow-Origin")
         if allowed not in {origin, "*"}:
             raise CheckFailed(
                 f"Access-Control-Allow-Origin: {allowed or 'none'} on the reply, so a browser keeps it from the page",
-                "Something between takes it away: look what is in front.",
+                "A proxy or CDN in front of the stack removes it: check its settings.",
             )
 
     def _foreign_preflight_fails(self) -> None:
@@ -153,7 +161,8 @@ class Smoke:
         pointers = [error["pointer"] for error in answer.payload.get("errors", [])]
         request_id = answer.headers.get("X-Request-Id")
         for promise, kept in (
-            (f"errors that name /amount, not {pointers}", pointers == ["/amount"]),
+            # With a price list, /items is missing as well.
+            (f"errors that name /amount, not {pointers}", "/amount" in pointers),
             ("Content-Type: application/problem+json", _media_type(answer) == "application/problem+json"),
             ("Cache-Control: no-store", answer.headers.get("Cache-Control") == "no-store"),
             (
@@ -163,23 +172,45 @@ class Smoke:
         ):
             if not kept:
                 raise CheckFailed(
-                    f"the reply lacks {promise}", "Something between changes replies: look what is in front."
+                    f"the reply lacks {promise}",
+                    "A proxy or CDN in front of the stack changes replies: check its settings.",
                 )
 
+    def _unknown_invoice_is_not_found(self) -> None:
+        answer = self._send("GET", None, {}, f"info?uuid=smoke-{uuid.uuid4()}")
+        self._expect(answer, 404, "invoice_not_found")
+
+    def _no_postback_is_refused(self) -> None:
+        # Not one with a wrong token: the alarm for those would go off.
+        answer = self._send("POST", b"not a postback", {"Content-Type": "text/plain"}, "postback")
+        self._expect(answer, 400, "invalid_request")
+
     def _one_invoice(self) -> str:
-        amount = self.amount or self._smallest_amount()
+        asked: dict[str, Any] = {"items": [{"id": self.item}]} if self.item else {"amount": self._amount_to_ask()}
         key = {"Idempotency-Key": f"smoke-{uuid.uuid4()}"}
-        first, second = (self._post({"amount": amount, "description": "Smoke test"}, key) for _ in range(2))
+        first, second = (self._post({**asked, "description": "Smoke test"}, key) for _ in range(2))
+        if any(error["pointer"].startswith("/items") for error in first.payload.get("errors", [])):
+            details = [f"{error['pointer']} {error['detail']}" for error in first.payload["errors"]]
+            raise CheckFailed(
+                "; ".join(details),
+                "A stack with a price list (PriceListUrl) wants ITEM=…, the id of an item; one without wants none.",
+            )
         for answer in (first, second):
             self._expect(answer, 200, None)
         if second.payload.get("invoice_id") != first.payload.get("invoice_id"):
             raise CheckFailed("two invoices under one key", "Look for RecordLost in the function's log.")
         if second.headers.get("Idempotent-Replayed") != "true":
-            raise CheckFailed("the second reply lacks Idempotent-Replayed: true", "Look what is in front of the stack.")
-        return f"{first.payload['invoice_id']} over {amount} USD; nobody has to pay it: {first.payload.get('pay_url')}"
+            raise CheckFailed(
+                "the second reply lacks Idempotent-Replayed: true",
+                "Check the settings of the proxy or CDN in front of the stack.",
+            )
+        what = f"for {self.item}" if self.item else f"over {asked['amount']} USD"
+        return f"{first.payload['invoice_id']} {what}; nobody has to pay it: {first.payload.get('pay_url')}"
 
-    def _smallest_amount(self) -> str:
-        # A stack says its bounds when they are broken, "must be from 5 to 500", and none has bounds this wide.
+    def _amount_to_ask(self) -> str:
+        if self.amount:
+            return self.amount
+        # A stack names its bounds when a request breaks them: "must be from 5 to 500". No stack has bounds this wide.
         for error in self._post({"amount": "1000000000.01"}).payload.get("errors", []):
             if error["detail"].startswith("must be from "):
                 return str(error["detail"].split()[3])
@@ -193,7 +224,7 @@ class Smoke:
             to_do = f"The function's log has the reason under {request_id}."
         raise CheckFailed(
             f"{answer} in place of {status}{f' ({code})' if code else ''}",
-            to_do or "This is not the stack that answers: check URL, the InvoiceUrl that make deploy printed.",
+            to_do or "Something else than the stack answers: check URL, the InvoiceUrl that make deploy printed.",
         )
 
     def _preflight(self, origin: str) -> Answer:
@@ -206,8 +237,8 @@ class Smoke:
     def _post(self, body: dict[str, Any], headers: dict[str, str] | None = None) -> Answer:
         return self._send("POST", json.dumps(body).encode(), {"Content-Type": "application/json", **(headers or {})})
 
-    def _send(self, method: str, body: bytes | None, headers: dict[str, str]) -> Answer:
-        request = urllib.request.Request(self.url, body, headers, method=method)
+    def _send(self, method: str, body: bytes | None, headers: dict[str, str], route: str = "create") -> Answer:
+        request = urllib.request.Request(f"{self.url.removesuffix('create')}{route}", body, headers, method=method)
         try:
             with urllib.request.build_opener(_NoRedirects).open(request, timeout=_TIMEOUT_S) as response:
                 return _answer(response.status, response.headers, response.read())
@@ -264,7 +295,7 @@ def _browser_origin(text: str) -> str:
         text: A site, as somebody writes it; ``*`` and nothing stay as they are.
 
     Raises:
-        argparse.ArgumentTypeError: Nobody's browser could be on such a page.
+        argparse.ArgumentTypeError: No browser can be on such a page.
     """
     if text in ("", "*"):
         return text
@@ -299,11 +330,14 @@ def _is_loopback(host: str) -> bool:
 
 def main() -> int:
     """Runs the checks; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="make smoke", usage="make smoke URL=… [ORIGIN=…] [CREATE=1 [AMOUNT=…]]")
+    parser = argparse.ArgumentParser(
+        prog="make smoke", usage="make smoke URL=… [ORIGIN=…] [CREATE=1 [AMOUNT=…|ITEM=…]]"
+    )
     parser.add_argument("URL", type=_safe_url)
     parser.add_argument("--origin", default="", type=_browser_origin)
     parser.add_argument("--create", default="")
     parser.add_argument("--amount", default="", type=_amount)
+    parser.add_argument("--item", default="")
     arguments = parser.parse_args()
     if arguments.create not in ("", "0", "1"):
         parser.error("CREATE must be 1, or left out")
@@ -313,7 +347,13 @@ def main() -> int:
         )
     if not re.fullmatch(r"([0-9]+(\.[0-9]+)?)?", arguments.amount):
         parser.error("AMOUNT must be a decimal number such as 5 or 19.99")
-    smoke = Smoke(arguments.URL, arguments.origin, create=arguments.create == "1", amount=arguments.amount)
+    smoke = Smoke(
+        arguments.URL,
+        arguments.origin,
+        create=arguments.create == "1",
+        amount=arguments.amount,
+        item=arguments.item,
+    )
     return 0 if smoke.run() else 1
 
 

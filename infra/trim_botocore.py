@@ -1,10 +1,9 @@
 """Cuts botocore's data to what a client of ours reads: python infra/trim_botocore.py ARTIFACTS_DIR
 
-botocore carries the models of some four hundred services, 24 MB, and reads the endpoints of all of them, 1.2 MB of
-JSON, whenever the first client is made: some 50 ms of the start-up. What is left is the endpoint rules, endpoints and
-models of the services in use, unpacked, and of the models the operations in use without their documentation (another
-11 ms), and the files that belong to no service. Whoever calls another operation must name it here: without that, the
-client has no method of its name.
+botocore has the models of some four hundred services, 24 MB. When the first client is made, it reads the endpoints of
+all of them, 1.2 MB of JSON: some 50 ms of the start-up. This keeps the files that belong to no service and, for each
+service in use, its endpoints, its endpoint rules and a model with only the operations in use, uncompressed and without
+documentation (another 11 ms). If you call another operation, name it here: otherwise the client has no such method.
 """
 
 import gzip
@@ -53,7 +52,7 @@ def trim(data: Path) -> None:
 
 
 def _undocumented(members: dict[str, Any]) -> dict[str, Any]:
-    # Only the text: a member of a shape may have this name, too.
+    # Only where it is text: a member of a shape may have this name too.
     return {name: of for name, of in members.items() if not (name == "documentation" and isinstance(of, str))}
 
 

@@ -24,7 +24,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest_socket.disable_socket(allow_unix_socket=False)
     else:
         pytest_socket.enable_socket()
-        pytest_socket.socket_allow_hosts(["127.0.0.1"])
+        # Both: where /etc/hosts has "::1 localhost", as on Debian, drivers of browsers connect there first.
+        pytest_socket.socket_allow_hosts(["127.0.0.1", "::1"])
 
 
 @pytest.fixture

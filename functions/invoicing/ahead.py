@@ -31,16 +31,20 @@ _TABLE_CONNECTIONS = 2
 secret: "Future[Any] | None" = None
 #: A connection to the provider, and the wall time at which it was open.
 provider: "Future[tuple[HTTPConnection, float]] | None" = None
+#: The same to the site of the price list, where there is a list.
+prices: "Future[tuple[HTTPConnection, float]] | None" = None
 
 
 def begin() -> None:
     """Begins what the environment names. A setting that is wrong or missing is for those to say who need it."""
-    global secret, provider
+    global secret, provider, prices
     environ = os.environ
     with contextlib.suppress(Exception):
         secret = in_thread(secrets_manager_client().get_secret_value, SecretId=environ["CRYPTOCLOUD_SECRET_ARN"])
     with contextlib.suppress(Exception):
         provider = in_thread(_connect, environ["CRYPTOCLOUD_API_URL"])
+    if url := environ.get("PRICE_LIST_URL"):
+        prices = in_thread(_connect, url)
     with contextlib.suppress(Exception):
         for _ in range(_TABLE_CONNECTIONS):
             in_thread(_open_table, dynamodb_client())

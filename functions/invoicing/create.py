@@ -105,16 +105,13 @@ class InvoiceService:
         if self._prices is None:
             self._credentials.get()
             return
-        from concurrent.futures import ThreadPoolExecutor  # only here, as all that only a price list needs
-
         # Side by side: if both hang, one after the other would outlast the 10 s that Lambda gives a start. Transports
         # work in this thread only. https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html
-        with ThreadPoolExecutor(1) as pool:
-            reading = pool.submit(self._credentials.get)
-            try:
-                self._prices.current(deadline_s=time.monotonic() + SECRETS_LIMIT_S)
-            finally:
-                reading.result()
+        secret = in_thread(self._credentials.get)
+        try:
+            self._prices.current(deadline_s=time.monotonic() + SECRETS_LIMIT_S)
+        finally:
+            secret.result()
 
     def create(
         self, request: InvoiceRequest | ItemsRequest, key: IdempotencyKey | None, *, lambda_deadline_s: float
@@ -244,7 +241,7 @@ def _prices_at(url: str, api: Api) -> "Prices":
     # Imported here: no start-up takes the time of a list that there is not.
     from invoicing.prices import Prices, site_of
 
-    return Prices(url, site_of(url), api.currencies)
+    return Prices(url, site_of(url, opened=ahead.prices), api.currencies)
 
 
 class _Budget:

@@ -45,7 +45,8 @@ KEY_LIFETIME_S = 24 * 60 * 60
 _LONGEST_CLAIM_MS = 900_000
 _CONDITION_FAILED = "ConditionalCheckFailedException"
 
-# By the clock of the claim, also in a write that comes later: a late claim must find no key free that was taken since.
+# Compared with the time of the claim, even if the write arrives later: a late claim must not find a key free that
+# another request has taken since.
 _FREE = (
     "(attribute_not_exists(id) OR expiration < :claimed_s"
     " OR (#status = :in_progress AND in_progress_expiration < :claimed_ms))"
@@ -141,7 +142,7 @@ class InvoiceRecords:
             InvoiceInProgress: A request with this key is still running.
             IdempotencyKeyReused: The key was used with another request.
             ProviderUnavailable: The table was not reached before anything was created.
-            ServiceNotConfigured: The table is not there, or not for this function to write.
+            ServiceNotConfigured: The table does not exist, or this function may not write to it.
             InternalError: The key's record is damaged.
             Exception: Whatever ``create`` raises; the key is free again then.
         """
@@ -195,12 +196,12 @@ class InvoiceRecords:
             if code in LASTING_ERRORS:
                 raise ServiceNotConfigured(f"the table of keys answered {code}: see its name and the role") from None
             if not isinstance(error, ConnectTimeoutError | EndpointConnectionError):
-                self._release(claim)  # it may be in the table all the same, or be on its way there
+                self._release(claim)  # the claim may have arrived, or be on its way
             raise ProviderUnavailable(f"table not reached: {code}") from None
         return None
 
     def _complete(self, claim: _Claim, invoice: Invoice) -> None:
-        """Makes a claimed key one that is done. If that fails it is counted, and the invoice delivered all the same.
+        """Makes a claimed key one that is done. If that fails, it is counted, and the invoice is still delivered.
 
         Condition: the claim is this one. Otherwise it ran out and another request has the key, and perhaps an invoice.
         """
@@ -224,7 +225,7 @@ class InvoiceRecords:
         """Makes a claimed key free by ending its claim now.
 
         If that fails it is counted, and the caller still gets the failure that led here. Condition: the claim is this
-        one, or has not arrived yet. The record stays: it is what a late copy of the claim fails at.
+        one, or has not arrived yet. The record stays, so that a late copy of the claim fails.
         """
         failure = self._update(
             claim,
@@ -287,8 +288,7 @@ def _invoice_of(record: _Attributes, claim: _Claim) -> Invoice:
     Raises:
         InvoiceInProgress: The key is claimed.
         IdempotencyKeyReused: The record is that of another request.
-        InternalError: The record is damaged. Nobody but its owner can help that key, so trying again must not look as
-            if it could.
+        InternalError: The record is damaged. Only its owner can repair it, so the error does not invite another try.
     """
     match record:
         case {"validation": {"S": known}, "expiration": {"N": _}} if _SHA256.fullmatch(known):

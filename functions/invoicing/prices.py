@@ -6,9 +6,12 @@ Imported only where there is a list: without one, no start-up takes the time.
 import re
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from decimal import Decimal
 from typing import NamedTuple
 from urllib.parse import urlsplit
+
+from urllib3.connection import HTTPConnection
 
 from invoicing.contract.errors import FieldError, InvalidRequest, OutcomeUnknown, PricesUnavailable, ProviderUnavailable
 from invoicing.contract.price_list import MAX_PRICE_LIST_BYTES, NotAPriceList, PriceList, parse_price_list
@@ -48,7 +51,7 @@ class Prices:
         url: Where the shop publishes it.
         site: The transport to that site.
         currencies: What an invoice may be asked for in, by code. A list in another currency is not believed.
-        clock: Wall time in seconds. Not a monotonic clock: that one stops while a sandbox is frozen.
+        clock: Wall time in seconds. Not a monotonic clock: that one stops while an instance is frozen.
     """
 
     def __init__(
@@ -105,13 +108,14 @@ class Prices:
         metrics.add_metric(metric, "Count", 1)
 
 
-def site_of(url: str) -> Transport:
+def site_of(url: str, *, opened: "Future[tuple[HTTPConnection, float]] | None" = None) -> Transport:
     """Returns the transport to the site of a price list.
 
     Args:
         url: Where the list is.
+        opened: As for ``Transport``.
     """
-    return Transport(url, peer="the site of the price list", latency=None)
+    return Transport(url, peer="the site of the price list", latency=None, opened=opened)
 
 
 def read_price_list(

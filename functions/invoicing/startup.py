@@ -1,7 +1,7 @@
 """What happens while an execution environment starts. Every entry file imports this first and ends with ``finish``.
 
 The garbage collector is off from here to ``finish``. Almost everything that imports create lives as long as the
-process, and collecting meanwhile cost 8 % of the start-up.
+process. Collecting garbage during the start cost 8 % of it.
 """
 
 import gc
@@ -22,13 +22,13 @@ def finish(prepare: Callable[[], object]) -> None:
 
     Args:
         prepare: What takes time on the network and can be done before the first request, so that the first buyer does
-            not wait for it. Whatever it raises is logged and breaks no start: the first request tries again, and can
-            say so to its caller.
+            not wait for it. If it raises anything, that is logged and the start goes on: the first request tries
+            again, and can report the error to its caller.
     """
     warn_of_switched_off_promises()
     try:
         prepare()
     except Exception as exception:
         logger.warning("not ready at start", reason=getattr(exception, "reason", type(exception).__name__))
-    gc.freeze()  # the collector never looks at what exists now again
+    gc.freeze()  # from now on the collector skips what exists already
     gc.enable()

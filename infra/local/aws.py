@@ -91,9 +91,9 @@ class Gate:
             operation: The operation's name.
             error: The error that it answers with, or what becomes of the request: ``dropped`` (it does not arrive),
                 ``lost`` (it arrives, its answer does not), ``held`` (it arrives at ``let_go``, and is not answered),
-                ``repeated`` (it is answered, and arrives once more at ``let_go``), ``hung`` (it does not arrive, and its
-                caller waits until it gives up), nothing (it is passed on) or, for ``PutEvents``, ``entry_refused`` (it
-                does not arrive, and the call succeeds without its entries).
+                ``repeated`` (it is answered, and arrives once more at ``let_go``), ``hung`` (it does not arrive, and
+                its caller waits until it gives up), nothing (it is passed on) or, for ``PutEvents``, ``entry_refused``
+                (it does not arrive, and the call succeeds without its entries).
             times: How many requests.
             table: Only those for this table.
         """
@@ -141,18 +141,7 @@ class Gate:
 
     def _answer(self, path: str, headers: Mapping[str, str], body: bytes) -> tuple[int, bytes] | None:
         request = path, headers, body
-        operation = headers.get("X-Amz-Target", "").rpartition(".")[2]
-        table = _table_of(body)
-        with self._lock:
-            self._calls[operation] += 1
-            if table:
-                self._calls_of[table][operation] += 1
-            error = next(
-                (error for error in self._errors if error[:2] in ((operation, None), (operation, table))), None
-            )
-            if error:
-                self._errors.remove(error)
-            fate, late_s = (error[2], None) if error else self._throw()
+        fate, late_s = self._fate_of(headers.get("X-Amz-Target", "").rpartition(".")[2], _table_of(body))
         match fate:
             case "":
                 return self._pass_on(*request)
@@ -179,6 +168,18 @@ class Gate:
                 return 200, _refused_entries(body)
             case error:
                 return 400, f'{{"__type": "{error}", "message": "as asked"}}'.encode()
+
+    def _fate_of(self, operation: str, table: str | None) -> tuple[str, float | None]:
+        """Counts a request; returns what becomes of it, and how late."""
+        with self._lock:
+            self._calls[operation] += 1
+            if table:
+                self._calls_of[table][operation] += 1
+            for error in self._errors:
+                if error[:2] in ((operation, None), (operation, table)):
+                    self._errors.remove(error)
+                    return error[2], None
+            return self._throw()
 
     def _throw(self) -> tuple[str, float | None]:
         if self._dice is None or self._dice.random() >= self._share:

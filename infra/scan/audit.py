@@ -1,7 +1,7 @@
 """Looks for known vulnerabilities in what ships: ``python -m infra.scan.audit requirements.txt``.
 
-pip-audit asks PyPI about each package. Where a mirror answers "not found" in PyPI's place, pip-audit calls that no
-known vulnerability; so PyPI is asked first about a version that has some.
+pip-audit asks PyPI about each package. If a mirror of PyPI answers "not found", pip-audit reports no known
+vulnerability. So this first asks about a version that has some.
 """
 
 import json
@@ -16,7 +16,7 @@ _PROBE = "https://pypi.org/pypi/urllib3/1.26.4/json"
 
 
 def main(lock: str) -> int:
-    """Prints what was found, or that nothing could be asked; returns the exit status.
+    """Prints what was found, or that PyPI could not be asked; returns the exit status.
 
     Args:
         lock: The requirements file, every version pinned.
@@ -48,8 +48,8 @@ def verdict(lock: str, packages: list[dict[str, Any]]) -> int:
     """
     flaws = [(package, flaw) for package in packages for flaw in package.get("vulns", ())]
     for package, flaw in flaws:
-        mended = " or ".join(flaw["fix_versions"]) or "no version yet"
-        print(f"{lock}: {package['name']} {package['version']} has {flaw['id']}, mended in {mended}.", file=sys.stderr)
+        fixed = " or ".join(flaw["fix_versions"]) or "no version yet"
+        print(f"{lock}: {package['name']} {package['version']} has {flaw['id']}, fixed in {fixed}.", file=sys.stderr)
     skipped = [package["skip_reason"] for package in packages if "skip_reason" in package]
     for reason in skipped:
         print(f"{lock}: {reason}", file=sys.stderr)

@@ -1,7 +1,7 @@
 """Audits every IAM policy in the templates: ``python -m infra.scan.policies TEMPLATE…``.
 
-Parliament knows the actions of IAM and the resources of each: an action that is allowed on a resource which it does not
-know is allowed nothing, and neither a linter of templates nor a deployment without it says so.
+Parliament knows the actions of IAM and the resources of each. A policy that allows an action on a resource of another
+kind allows nothing. Linters of templates do not notice that, and a deployment does not either.
 """
 
 import json
@@ -14,8 +14,9 @@ from typing import Any
 import yaml
 from parliament import analyze_policy_string
 
-# What parliament says of policies that are right: its list of actions is older than cfn-lint's, which checks those;
-# PutCompositeAlarm must be allowed on all; and it does not know the account "aws" of CloudFormation's transforms.
+# Findings of parliament about policies that are right. Its list of actions is older than cfn-lint's, which checks
+# those. PutCompositeAlarm must be allowed on everything. The account "aws" of CloudFormation's transforms is unknown to
+# it.
 _NOT_HERE = {"INVALID_ARN", "RESOURCE_STAR", "UNKNOWN_ACTION"}
 
 
@@ -36,7 +37,7 @@ def _long_form(loader: _Loader, tag: str, node: yaml.Node) -> dict[str, Any]:
 
 _Loader.add_multi_constructor("!", _long_form)
 
-# An ARN of the type that the logical id stands for, as far as policies name resources by reference.
+# The ARN of each logical id that a policy refers to.
 _ARNS = {
     "AWS::DynamoDB::Table": "arn:aws:dynamodb:us-east-1:123456789012:table/x",
     "AWS::IAM::Role": "arn:aws:iam::123456789012:role/x",

@@ -26,7 +26,7 @@ class Contestant:
     Args:
         letter: What tables call it.
         description: What it is.
-        artifact: The folder that stands for ``/var/task``.
+        artifact: The folder in place of ``/var/task``.
         handler: As in its template.
         takes_keys: Whether it knows idempotency keys.
     """
@@ -79,7 +79,7 @@ class Surroundings:
 
         Args:
             contestant: Which.
-            environment: Variables besides those that all have.
+            environment: Variables in addition to those that all have.
         """
         variables = {**self.environment, **environment}
         return Sandbox(RUNTIME_PYTHON, contestant.artifact, contestant.handler, variables)

@@ -21,7 +21,7 @@ MEMORY_MB = (512, 1024, 1769)
 # At this size a function has the equivalent of one processor, and less in proportion:
 # https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html
 ONE_PROCESSOR_MB = 1769
-# One write claims a key and one completes it; a sandbox reads the secret every 300 s.
+# One write claims a key and one completes it; an instance reads the secret every 300 s.
 WRITES_WITH_KEY = 2
 
 
@@ -34,7 +34,7 @@ def invoices_cost(memory_mb: int, request_s: float, *, with_key: bool) -> Mappin
         with_key: Whether each has an idempotency key.
     """
     busy_s = PROVIDER_S + request_s * ONE_PROCESSOR_MB / min(memory_mb, ONE_PROCESSOR_MB)
-    # One sandbox that is never idle reads most often for each invoice: so many invoices it creates in 300 s.
+    # One instance that is never idle reads most often for each invoice: so many invoices it creates in 300 s.
     secret_calls = busy_s / 300
     million = 1_000_000
     return {

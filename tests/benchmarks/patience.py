@@ -1,8 +1,8 @@
 """Who is served while CryptoCloud has trouble, by simulation: ``make docs`` prints the table into docs/patience.md.
 
 Time is simulated, so nothing waits, and the same seeds give the same table. The code under test is the shipped one:
-``Patience`` in each sandbox, and ``retry_delay_s`` between the attempts of a call. Beside it are models of what else a
-sandbox could do.
+``Patience`` in each instance, and ``retry_delay_s`` between the attempts of a call. Beside it are models of what else
+an instance could do.
 """
 
 import heapq
@@ -22,7 +22,7 @@ from tests.support.marks import with_part
 from tests.support.report import table
 
 PAGE = ROOT / "docs" / "patience.md"
-SANDBOXES = (3, 4, 5, 6)
+INSTANCES = (3, 4, 5, 6)
 SEEDS = range(5)
 ANSWER_S, AT_ONCE_S = 0.2, 0.05  # what CryptoCloud takes when it is well, and for an error: assumed
 SLOW_SHARE = 0.4  # of the time that it may take
@@ -83,7 +83,7 @@ class Request:
 
     Args:
         at_s: When it arrives.
-        luck: Its fate, in [0, 1): the same whatever the sandboxes do.
+        luck: Its fate, in [0, 1): the same whatever the instances do.
         sender: Who sends it.
         outcome: What became of it.
     """
@@ -99,7 +99,7 @@ type Provider = Callable[[float, Request], tuple[float, int]]
 
 
 class Guard(Protocol):
-    """What a sandbox does before and after each call to the provider."""
+    """What an instance does before and after each call to the provider."""
 
     def allowed_s(self) -> float:
         """Returns the seconds that the next call may take; 0 refuses it."""
@@ -134,7 +134,7 @@ class Ours:
 
 @dataclass
 class Circuit:
-    """The state of a breaker that all sandboxes share: when it opened, and whether a probe is on its way."""
+    """The state of a breaker that all instances share: when it opened, and whether a probe is on its way."""
 
     opened_at_s: float | None = None
     probed: bool = False
@@ -143,13 +143,13 @@ class Circuit:
 class Breaker:
     """The circuit breaker of Powertools as this project used it until commit 23696cd.
 
-    Three failures in a row in one sandbox open it for all for 30 s; then one request probes. A sandbox reads the state
-    every 5 s.
+    Three failures in a row in one instance open it for all for 30 s; then one request probes. An instance reads the
+    state every 5 s.
 
     Args:
         world: The clock.
         setting: The shop.
-        circuit: What all sandboxes share.
+        circuit: What all instances share.
         slow_only: Whether only a failure that took a quarter of the time counts.
     """
 
@@ -210,7 +210,7 @@ GUARDS: dict[str, Guards] = {
 
 
 class Service:
-    """Sandboxes that serve one request at a time; Lambda refuses a request when all are busy."""
+    """Instances that serve one request at a time; Lambda refuses a request when all are busy."""
 
     def __init__(self, world: World, guards: list[Guard], provider: Provider, dice: random.Random) -> None:
         self._world, self._provider, self._dice = world, provider, dice
@@ -330,12 +330,12 @@ CASES = [
 ]
 
 
-def run(case: Case, setting: Setting, guards: Guards, sandboxes: int, seed: int) -> list[Request]:
+def run(case: Case, setting: Setting, guards: Guards, instances: int, seed: int) -> list[Request]:
     """Returns the buyers of one run who count, with what became of them."""
     world, dice = World(), random.Random(seed)
     buyers = list(_arrivals(case.buyers_a_second or setting.buyers_a_second, BUYER, setting, dice))
     others = list(_arrivals(case.others_a_second, OTHER, setting, dice))
-    service = Service(world, guards(world, setting, sandboxes), case.provider(setting), dice)
+    service = Service(world, guards(world, setting, instances), case.provider(setting), dice)
     for request in (*buyers, *others):
         world.start(service.serve(request), request.at_s)
     if case.polls:
@@ -360,7 +360,7 @@ def _poller(world: World, service: Service, setting: Setting) -> Process:
 
 def share(case: Case, setting: Setting, guards: Guards) -> float:
     """Returns the percentage of buyers with the outcome that the case asks about, over all runs."""
-    runs = [run(case, setting, guards, sandboxes, seed) for sandboxes in SANDBOXES for seed in SEEDS]
+    runs = [run(case, setting, guards, instances, seed) for instances in INSTANCES for seed in SEEDS]
     outcomes = [buyer.outcome for buyers in runs for buyer in buyers]
     return 100 * outcomes.count(case.asks) / len(outcomes)
 

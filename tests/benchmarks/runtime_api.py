@@ -32,8 +32,8 @@ class Sandbox:
     """One process of the runtime client and the Runtime API that it asks for events.
 
     Args:
-        python: The interpreter whose environment stands for Lambda's managed runtime.
-        artifact: The folder that stands for ``/var/task``.
+        python: The interpreter whose environment replaces Lambda's managed runtime.
+        artifact: The folder in place of ``/var/task``.
         handler: As in the template.
         environment: The function's variables; nothing else of this process's environment reaches it.
     """

@@ -68,7 +68,7 @@ class Visit:
         return [request.headers["idempotency-key"] for request in self.sent]
 
     def set(self, **attributes: str | None) -> None:
-        """Sets attributes of the element, or removes those that are ``None``; ``_`` stands for ``-``."""
+        """Sets attributes of the element, or removes those that are ``None``; ``_`` is written for ``-``."""
         self.page.evaluate(
             """(attributes) => {
               const element = document.querySelector("crypto-pay");

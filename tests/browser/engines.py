@@ -24,7 +24,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # of distro, which it imports
     from marionette_driver.marionette import Marionette
 
-BROWSERS = ROOT / ".browsers"  # links that infra/dev/browsers.sh makes
+BROWSERS = ROOT / ".browsers"  # links that infra/dev/install-browsers makes
 CHROMIUM, FIREFOX, WEBKIT_DRIVER = BROWSERS / "chromium", BROWSERS / "firefox", BROWSERS / "webkit-driver"
 PATIENCE_S = 20
 # Keys as WebDriver writes them: https://www.w3.org/TR/webdriver2/#keyboard-actions

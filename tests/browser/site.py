@@ -73,7 +73,7 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     def log_message(self, *_: Any) -> None:
-        """Says nothing."""
+        """Silences the access log."""
 
     def do_GET(self) -> None:
         content_type, content = self.server.owner.read(urlsplit(self.path).path) or ("text/plain", b"")

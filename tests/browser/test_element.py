@@ -141,7 +141,7 @@ def test_a_request_goes_on_while_its_element_is_moved_or_set_to_what_it_is(visit
     assert len(visit.sent) == 1
 
 
-def test_created_tells_the_invoice_and_can_be_cancelled(visit) -> None:
+def test_the_event_created_has_the_invoice_and_can_be_cancelled(visit) -> None:
     visit.listen("created")
     visit.button.click()
     [event] = visit.told()
@@ -156,7 +156,7 @@ def test_created_tells_the_invoice_and_can_be_cancelled(visit) -> None:
     expect(visit.button).to_have_accessible_name("Pay with crypto")
 
 
-def test_error_tells_the_problem_and_can_be_cancelled(visit) -> None:
+def test_the_event_error_has_the_problem_and_can_be_cancelled(visit) -> None:
     visit.listen("error")
     visit.set(amount="0")
     visit.button.click()

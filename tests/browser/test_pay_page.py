@@ -20,7 +20,7 @@ def test_a_buyer_without_scripts_pays_and_finds_the_way_back(stack, browser: Bro
     page.reload()
     expect(page.get_by_text("Postback answered with 200")).to_be_visible()
     page.get_by_role("link", name="Back to the shop").click()
-    page.wait_for_url(stack.endpoints["shop_url"])
+    page.wait_for_url(f"{stack.endpoints['shop_url']}thanks.html")
     context.close()
 
 

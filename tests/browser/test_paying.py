@@ -106,7 +106,7 @@ def test_a_buyer_who_stops_the_browser_gets_the_button_back(visit) -> None:
     expect(visit.button).to_have_attribute("aria-busy", "false")
 
 
-def test_a_new_tab_opens_for_who_opts_in_and_cannot_reach_the_shop(visit, context) -> None:
+def test_a_new_tab_opens_for_sites_that_opt_in_and_cannot_reach_the_shop(visit, context) -> None:
     visit.set(new_tab="")
     visit.stack.misbehave("slow", value=0.5)
     with context.expect_page() as opened:
@@ -164,8 +164,11 @@ def test_enter_in_the_email_field_pays(visit) -> None:
     visit.arrive()
 
 
-def test_a_wrong_email_is_refused_by_the_browser_and_nothing_is_sent(visit) -> None:
-    visit.email.fill("buyer at example")
+@pytest.mark.parametrize(
+    "email", ["buyer at example", "buyer@example.com@other.example", "buyer@müller.example@b.example"]
+)
+def test_a_wrong_email_is_refused_by_the_browser_and_nothing_is_sent(visit, email) -> None:
+    visit.email.fill(email)
     visit.button.click()
     expect(visit.email).to_be_focused()
     assert visit.email.evaluate("(field) => field.validity.typeMismatch")

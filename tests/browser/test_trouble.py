@@ -219,7 +219,7 @@ def test_the_time_in_retry_after_is_waited(visit, retry_after, wait_s) -> None:
     assert second_ms - first_ms >= wait_s * 1000
 
 
-def test_a_long_wait_is_told_and_not_waited(visit) -> None:
+def test_a_long_wait_is_shown_to_the_buyer_and_the_button_does_not_wait(visit) -> None:
     visit.listen()
     visit.answer({**problem("provider_unavailable", status=503, retryable=True), "headers": {"Retry-After": "11"}})
     visit.button.click()

@@ -5,7 +5,7 @@ openapi-diff stops at OpenAPI 3.0, optic lets a shorter maxLength pass. So this 
 contract is made of, and takes for breaking whatever it does not know to be harmless.
 
 Harmless are: descriptions and examples; a new operation, optional request field or header, a request that accepts more;
-a new reply field or header; a new error code, which callers are told to expect; a new status of an error.
+a new reply field or header; a new error code, which the contract asks callers to expect; a new status of an error.
 """
 
 from collections.abc import Iterator, Mapping

@@ -25,7 +25,7 @@ from tests.support.price_lists import MUG_AND_TEE as SOLD
 from tests.support.stack import Stack
 from tests.support.tables import record_invoice
 
-# For each kind of data, besides those of the examples and of the coverage phase. The same ones on every run.
+# For each kind of data, in addition to the examples and the coverage phase. The same ones on every run.
 CASES = 1_000
 # Before the provider is called both versions of its API are one program.
 CASES_IN_V2 = 100
@@ -231,20 +231,20 @@ def test_the_status_of_a_recorded_invoice_is_said_as_the_file_says(case: Case, s
 @UNKNOWN_STATUS.parametrize()
 @settings(BOUNDED, max_examples=CASES_OF_STATUS)
 def test_an_invoice_that_is_not_recorded_is_not_found_as_the_file_says(case: Case, stack) -> None:
-    before = stack.seen()["calls"]
+    before = stack.seen()["asked"]
     assert case.call_and_validate(base_url=base_url_of_status(stack)).status_code == 404
-    assert stack.seen()["calls"] == before
+    assert stack.seen()["asked"] == before
 
 
 @INVALID_STATUS.parametrize()
 @settings(BOUNDED, max_examples=CASES_OF_STATUS)
 def test_what_the_file_calls_no_id_is_refused_as_the_file_says(case: Case, stack) -> None:
-    before = stack.seen()["calls"]
+    before = stack.seen()["asked"]
     # Some cases are wrong only in a parameter that the file does not have, and such a one is ignored.
     uuid = case.query.get("uuid")
     expected = 404 if isinstance(uuid, str) and re.search(INVOICE_ID_PATTERN, uuid) else 400
     assert case.call_and_validate(base_url=base_url_of_status(stack)).status_code == expected
-    assert stack.seen()["calls"] == before
+    assert stack.seen()["asked"] == before
 
 
 def base_url_of_status(stack: Stack) -> str:

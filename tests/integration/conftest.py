@@ -29,7 +29,7 @@ def stack(shared_stack: Stack) -> Stack:
 
 @pytest.fixture(scope="session")
 def shared_v2_stack(start_lasting_stack: Callable[..., Stack]) -> Stack:
-    """A stack that speaks v2; the provider has what three attempts need, and no more: hanging is tried here too."""
+    """A stack that speaks v2. Its provider has time for three attempts and no more, because tests here let it hang."""
     return start_lasting_stack(parameters={"ProviderApi": "v2", "ProviderTimeout": "3"})
 
 

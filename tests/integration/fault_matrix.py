@@ -1,4 +1,4 @@
-"""Every fault that is tried, in one table: what the caller hears, what the provider saw, what becomes of the key.
+"""Every fault that is tried, in one table: what the caller gets, what the provider saw, what becomes of the key.
 
 The tests run it, and ``make docs`` prints it into docs/when-something-fails.md.
 """
@@ -71,7 +71,7 @@ class Fault:
 
     Args:
         name: What goes wrong.
-        code: The error code that the caller hears; empty for an invoice.
+        code: The error code that the caller gets; empty for an invoice.
         calls: Requests to create that the provider saw.
         key: What becomes of the key: ``FREE``, ``KEPT`` or ``HELD``.
         invoices: Invoices that exist at the provider afterwards.
@@ -142,7 +142,7 @@ FAULTS = [
     Fault("503 for ever", UNAVAILABLE, 3, FREE, 0, _provider("status", value=503, times=3)),
     Fault("504", UNKNOWN, 1, FREE, 0, _provider("status", value=504)),
     Fault(
-        "Secrets Manager down when the sandbox starts", UNAVAILABLE, 0, FREE, 0,
+        "Secrets Manager down when the instance starts", UNAVAILABLE, 0, FREE, 0,
         _tell("/secrets/stop"), _tell("/secrets/start"), {"sandboxes": 1},
     ),
     Fault("Secrets Manager down later", "", 1, KEPT, 1, _secret_read_before, options={"sandboxes": 1}),
@@ -169,7 +169,7 @@ FAULTS = [
 def as_markdown() -> str:
     """Returns the table as the docs have it."""
     rows = [
-        "| what goes wrong | the caller hears | calls the provider saw | invoices that exist | the key afterwards |",
+        "| what goes wrong | the caller gets | calls the provider saw | invoices that exist | the key afterwards |",
         "|---|---|---|---|---|",
     ]
     rows += [

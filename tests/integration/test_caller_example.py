@@ -30,7 +30,7 @@ DEFINITION = EXAMPLE / "create_invoice.asl.json"
 TOY = ROOT / "tests" / "integration" / "misbehaving_function" / "template.yaml"
 BUILT = ROOT / ".aws-sam" / "local" / "template.yaml"
 CALLER = "PaymentLinkFunction"
-# Lambda's managed runtime has boto3; the one for the tests stands for it.
+# Lambda's managed runtime has boto3; here the tests' environment has it.
 MANAGED_BOTO3 = {"PYTHONPATH": str(Path(boto3.__file__).parents[1])}
 PROBLEMS = {error.__name__: error().problem("request-1") for error in ERROR_TABLE if not error.http_only}
 # Far above what any of it takes, also where the machine is busy.
@@ -70,7 +70,7 @@ def stack(both: Stack) -> Stack:
 
 @pytest.fixture(scope="module")
 def toy(start_lasting_stack) -> Stack:
-    """A function in the service's place that fails as it is told to."""
+    """A function in the service's place that fails as a test asks."""
     return start_lasting_stack(template=str(TOY))
 
 
@@ -391,7 +391,7 @@ def test_failed_events_are_sent_again_and_only_those_with_an_invoice_leave_the_q
     assert (left["ApproximateNumberOfMessages"], left["ApproximateNumberOfMessagesNotVisible"]) == ("0", "1")
 
 
-def test_the_readmes_snippet_runs_as_it_stands(stack, fresh, monkeypatch) -> None:
+def test_the_readmes_snippet_runs_as_it_is_printed(stack, fresh, monkeypatch) -> None:
     section = (ROOT / "README.md").read_text().split("## From another Lambda")[1].split("\n## ")[0]
     snippet = re.search(r"```python\n(.*?)```", section, re.DOTALL)[1]
     snippet = snippet.replace("FunctionAliasArn of the stack", stack.endpoints["function_name"])

@@ -20,7 +20,7 @@ from tests.support.templates import listed, of_type, read_template
 ROLES = of_type(read_template(ROOT / "infra" / "github-deploy.yaml"), "AWS::IAM::Role")
 STACK_NAME = read_template(ROOT / "infra" / "github-deploy.yaml")["Parameters"]["StackName"]
 EVERYTHING = {"CanaryRollout": "true", "Observability": "true", "CustomerManagedKey": "true", "AllowedOrigins": "*"}
-EVERYTHING |= {"AlarmEmail": "owner@shop.example", "ReservedConcurrency": "5"}
+EVERYTHING |= {"AlarmEmail": "owner@shop.example", "PaidEmail": "owner@shop.example", "ReservedConcurrency": "5"}
 
 # Actions of the schemas that belong to a property, which no resource of that type here has. If one gets it, the action
 # must be allowed.

@@ -27,10 +27,22 @@ ARRANGED: dict[str, tuple[Arrange, dict[str, Any]]] = {
 SET_UP: dict[str, dict[str, Any]] = {
     "service_not_configured": {"fill_secret": False},
     # No client can be created for such an endpoint: a ValueError that nobody foresees.
+    # Nothing listens there.
+    "prices_unavailable": {"parameters": {"PriceListUrl": "http://127.0.0.1:1/prices.json"}},
     "internal_error": {"environment": {"AWS_ENDPOINT_URL_SECRETS_MANAGER": "no-url-canary"}},
 }
 # By code, and not from the class: the contract's own figures.
-RETRY_AFTER = {"provider_unavailable": "5", "invoice_in_progress": "1"}
+RETRY_AFTER = {"provider_unavailable": "5", "prices_unavailable": "10", "invoice_in_progress": "1"}
+# Those of the status route: what makes them happen, and the query.
+OF_STATUS: dict[str, tuple[Arrange, str]] = {
+    "invalid_request": (lambda _: None, "uuid=DZLF4212,DZLF4213"),
+    "invoice_not_found": (lambda _: None, "uuid=DZLF4212"),
+    "provider_unavailable": (lambda stack: stack.tell("/table/fail", operation="GetItem", times=2), "uuid=DZLF4212"),
+    "service_not_configured": (
+        lambda stack: stack.tell("/table/fail", operation="GetItem", error="AccessDeniedException"),
+        "uuid=DZLF4212",
+    ),
+}
 # Those that only HTTP knows: headers and body of the request.
 HTTP_ONLY: dict[str, tuple[dict[str, str], str]] = {
     "origin_not_allowed": ({"Origin": "https://foreign.example"}, '{"amount": 1}'),
@@ -56,8 +68,9 @@ def assert_is(error: type[InvoicingError], answer: Answer) -> None:
 
 def test_every_row_of_the_table_is_tried_here() -> None:
     of_keys = {"invoice_in_progress", "idempotency_key_reused"}
-    assert ARRANGED.keys() | SET_UP.keys() | HTTP_ONLY.keys() | of_keys == BY_CODE.keys()
-    assert HTTP_ONLY.keys() == {error.code for error in ERROR_TABLE if error.http_only}
+    of_payments = {"postback_refused", *OF_STATUS}
+    assert ARRANGED.keys() | SET_UP.keys() | HTTP_ONLY.keys() | of_keys | of_payments == BY_CODE.keys()
+    assert HTTP_ONLY.keys() | {"postback_refused"} == {error.code for error in ERROR_TABLE if error.http_only}
 
 
 @pytest.mark.parametrize("code", ARRANGED)
@@ -65,6 +78,40 @@ def test_an_error_is_the_same_by_both_ways_in_and_in_both_dialects(either_stack,
     arrange, fields = ARRANGED[code]
     arrange(either_stack)
     assert_is(BY_CODE[code], way_in(either_stack, fields))
+
+
+def asked_for_status(stack: Stack, way_in: Callable[..., Answer], query: str) -> Answer:
+    if way_in is Stack.post:
+        return stack.status(query)
+    return stack.invoke({"uuid": query.removeprefix("uuid=")}, stack.endpoints["status_function_name"])
+
+
+@pytest.mark.parametrize("code", OF_STATUS)
+def test_an_error_of_the_status_route_is_the_same_by_both_ways_in_and_in_both_dialects(
+    either_stack, way_in, code
+) -> None:
+    arrange, query = OF_STATUS[code]
+    arrange(either_stack)
+    assert_is(BY_CODE[code], asked_for_status(either_stack, way_in, query))
+    assert either_stack.seen()["asked"] == []
+
+
+def test_a_page_of_another_site_gets_no_status(stack) -> None:
+    answer = stack.status("uuid=DZLF4212", {"Origin": "https://foreign.example"})
+    assert_is(BY_CODE["origin_not_allowed"], answer)
+
+
+def test_an_unforeseen_error_of_the_status_route_is_the_same_by_both_ways_in(set_up_for, way_in) -> None:
+    code, stack = set_up_for
+    # Without a secret, what is in the table is still said.
+    expected = code if code == "internal_error" else "invoice_not_found"
+    assert_is(BY_CODE[expected], asked_for_status(stack, way_in, "uuid=DZLF4212"))
+
+
+@pytest.mark.parametrize("body", ['{"invoice_id": "DZLF4212"}', "invoice_id=DZLF4212&token=a.b.c"])
+def test_a_postback_without_a_valid_token_is_refused_in_both_formats(stack, body) -> None:
+    assert_is(BY_CODE["postback_refused"], stack.postback(body))
+    assert stack.seen()["asked"] == []
 
 
 def taken(stack: Stack, way_in: Callable[..., Answer], key: str, fields: dict[str, Any]) -> Answer:
@@ -95,7 +142,7 @@ def set_up_for(request, start_lasting_stack) -> tuple[str, Stack]:
 
 def test_an_error_of_the_set_up_is_the_same_by_both_ways_in(set_up_for, way_in) -> None:
     code, stack = set_up_for
-    answer = way_in(stack, {"amount": 1})
+    answer = way_in(stack, {"items": [{"id": "mug"}]} if code == "prices_unavailable" else {"amount": 1})
     assert_is(BY_CODE[code], answer)
     assert stack.seen()["calls"] == []
 

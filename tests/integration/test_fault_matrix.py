@@ -12,7 +12,7 @@ from tests.support.stack import PROVIDER_TIMEOUT_S, Answer, Stack
 RUNS = [
     (api, fault) for fault in FAULTS for api in fault.apis if api == "v1" or not fault.options or fault.apis == ("v2",)
 ]
-# What Secrets Manager and the table may take besides, and the start of a sandbox.
+# Extra time for Secrets Manager, the table and the start of an instance.
 AROUND_THE_CALL_S = 8
 
 
@@ -54,7 +54,7 @@ def what_became_of_the_key(stack: Stack, key: str, first: Answer) -> str:
     assert again.status == 200
     if "Idempotent-Replayed" not in again.headers:
         return FREE
-    return KEPT if again.payload == first.payload else "stands for another invoice"
+    return KEPT if again.payload == first.payload else "keeps another invoice"
 
 
 def test_the_matrix_is_large_and_the_docs_have_it() -> None:

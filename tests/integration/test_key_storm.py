@@ -45,8 +45,13 @@ def test_never_two_invoices_delivered_for_a_key_without_a_lost_record(start_stac
     stack.tell("/provider/forget")
 
     # Each key once more, in calm weather: as its invoice says that was delivered.
+    # On a machine that is busy a first try may fail, and that keeps nobody from the invoice.
     def again(key: str) -> tuple[str, str]:
-        return key, stack.post({"amount": 1}, key=key).payload.get("invoice_id", "")
+        for _ in range(TRIES):
+            answer = stack.post({"amount": 1}, key=key)
+            if answer.status == 200:
+                break
+        return key, answer.payload.get("invoice_id") or answer.payload["code"]
 
     with ThreadPoolExecutor(TABS) as tabs:
         calm = dict(tabs.map(again, list(delivered)))
@@ -59,9 +64,11 @@ def test_never_two_invoices_delivered_for_a_key_without_a_lost_record(start_stac
     }
     assert too_many == {}
     others = {
-        key for key, ids in delivered.items() if {calm[key]} != ids and not lost[IdempotencyKey("http", key).record_id]
+        key: (ids, calm[key])
+        for key, ids in delivered.items()
+        if {calm[key]} != ids and not lost[IdempotencyKey("http", key).record_id]
     }
-    assert others == set()
+    assert others == {}
     assert outcomes.keys() <= {"created", *(error.code for error in ERROR_TABLE)} - {"internal_error"}
     assert len(delivered) > KEYS * 0.6
     assert seen_by_table.keys() == {"PutItem", "UpdateItem"}

@@ -88,7 +88,7 @@ def test_the_same_key_with_another_body_is_refused(stack, fresh, other) -> None:
     assert len(stack.seen()["calls"]) == 2
 
 
-def test_a_twin_of_a_running_request_is_told_to_wait(stack, fresh) -> None:
+def test_a_request_beside_a_running_one_with_its_key_must_wait(stack, fresh) -> None:
     for create, error in (
         (lambda: stack.post({"amount": 1}, key=fresh), lambda answer: answer.payload.get("code")),
         (lambda: stack.invoke({"amount": 1, "idempotency_key": fresh}), lambda answer: answer.error_type),
@@ -167,7 +167,7 @@ def test_a_created_invoice_is_delivered_although_its_record_is_lost(stack, fresh
     assert any("RecordLost" in metric for metric in metrics_in(log))
 
 
-def test_a_failure_is_told_as_it_was_although_the_key_could_not_be_released(stack, fresh) -> None:
+def test_a_failure_is_reported_as_it_was_although_the_key_could_not_be_released(stack, fresh) -> None:
     stack.tell("/table/fail", operation="UpdateItem", times=2)
     stack.misbehave("status", value=400)
     log_before = len(stack.log_text())

@@ -85,7 +85,7 @@ def test_what_a_custom_domain_leaves_in_the_path_does_not_matter(stack, path) ->
 
 
 @pytest.mark.parametrize("prefix", ["", "INV-"])
-def test_the_sandbox_tells_of_an_invoice_as_the_provider_does(stack, prefix) -> None:
+def test_the_sandbox_describes_an_invoice_as_the_provider_does(stack, prefix) -> None:
     invoice_id = stack.post({"amount": 1}).payload["invoice_id"]
     url = f"{stack.endpoints['provider_url']}/v1/invoice/info?uuid={prefix}{invoice_id}"
     assert stack._http.request("GET", url).status == 401

@@ -15,6 +15,7 @@ import boto3
 import pytest
 
 from infra.trim_botocore import OPERATIONS
+from invoicing.events import SOURCE
 from tests.support import ROOT
 from tests.support.decided import Stack
 from tests.support.sam import translate
@@ -37,6 +38,24 @@ ARNS = {
 # Whoever runs code in a function would try these; and X-Ray, which knows no resources, is allowed.
 SERVICES = ("dynamodb", "events", "iam", "kms", "lambda", "logs", "s3", "secretsmanager", "sns", "sqs", "sts", "xray")
 TRACES = {"xray:PutTelemetryRecords", "xray:PutTraceSegments"}
+_FOLLOWS = {
+    ("secretsmanager:GetSecretValue", "ProviderSecret"),
+    ("dynamodb:GetItem", "InvoiceTable"),
+    ("dynamodb:UpdateItem", "InvoiceTable"),
+    ("events:PutEvents", "EventBus"),
+}
+# What the code of each function asks of table, bus and secret.
+CALLS = {
+    "CreateInvoiceFunction": {
+        ("secretsmanager:GetSecretValue", "ProviderSecret"),
+        ("dynamodb:PutItem", "IdempotencyTable"),
+        ("dynamodb:UpdateItem", "IdempotencyTable"),
+        ("dynamodb:PutItem", "InvoiceTable"),
+    },
+    "InvoiceInfoFunction": _FOLLOWS,
+    "PostbackFunction": _FOLLOWS,
+    "WatchFunction": _FOLLOWS | {("dynamodb:Query", "DueIndex")},
+}
 
 
 def arn(name: str, account: str = ACCOUNT) -> str:
@@ -53,6 +72,7 @@ def literal(part: Any) -> Any:
         case {"Fn::Sub": str(text)}:
             text = re.sub(r"\$\{(\w+)\.Arn\}", lambda found: arn(found[1]), text)
             text = text.replace("${AWS::Partition}", "aws").replace("${AWS::Region}:${AWS::AccountId}", ACCOUNT)
+            text = text.replace("${EventBus}", STACK.parameters["EventBus"])
             assert "${" not in text, text
             return text
         case dict():
@@ -62,13 +82,18 @@ def literal(part: Any) -> Any:
     return part
 
 
-OWN = {name: arn(name) for name, resource in STACK.resources.items() if resource["Type"] in ARNS}
+OWN = {
+    **{name: arn(name) for name, resource in STACK.resources.items() if resource["Type"] in ARNS},
+    "DueIndex": f"{arn('InvoiceTable')}/index/due",
+    "EventBus": f"arn:aws:events:{ACCOUNT}:event-bus/{STACK.parameters['EventBus']}",
+}
 LOOK_ALIKES = [
-    *(arn(name, "us-east-1:999999999999") for name in OWN),
-    *(arn(name, "eu-west-1:123456789012") for name in OWN),
+    *(each.replace(ACCOUNT, "us-east-1:999999999999") for each in OWN.values()),
+    *(each.replace(ACCOUNT, "eu-west-1:123456789012") for each in OWN.values()),
     *(
         each.replace("stack-", "other-stack-").replace("key/", "key/other-").replace("secret:", "secret:other-")
-        for each in OWN.values()
+        for name, each in OWN.items()
+        if name != "EventBus"
     ),
     *(f"{each.removesuffix(':*')}2" for each in OWN.values()),
 ]
@@ -99,33 +124,45 @@ def role_of(function: str) -> str:
     return str(FUNCTIONS[function]["Role"]["Fn::GetAtt"][0])
 
 
-def calls_of(function: str) -> set[tuple[str, str]]:
-    """What the shipped client of AWS can call, on the resources that the function's environment names."""
-    named = references(FUNCTIONS[function]["Environment"])
-    calls = {
-        (f"{service}:{operation}", OWN[name])
-        for service, kept in OPERATIONS.items()
-        for operation in kept - {"DescribeEndpoints"}
-        for name in named & OWN.keys()
-        if OWN[name].startswith(f"arn:aws:{service}:")
-    }
-    group = OWN[FUNCTIONS[function]["LoggingConfig"]["LogGroup"]["Ref"]]
-    return calls | {("logs:CreateLogStream", group), ("logs:PutLogEvents", group)}
-
-
-def test_every_call_that_ships_is_allowed_to_a_function() -> None:
+def test_every_call_that_ships_is_one_of_a_function() -> None:
     shipped = {f"{service}:{name}" for service, kept in OPERATIONS.items() for name in kept - {"DescribeEndpoints"}}
-    roles = map(role_of, FUNCTIONS)
-    allowed = {action for role in roles for action, _ in permitted(role, sorted(shipped), list(OWN.values()))}
-    assert allowed == shipped
+    assert {action for calls in CALLS.values() for action, _ in calls} == shipped
 
 
-@pytest.mark.parametrize("function", ["CreateInvoiceFunction"])
-def test_the_function_that_creates_invoices_may_make_all_its_calls(function: str) -> None:
-    asked = calls_of(function)
-    assert len(asked) >= 5
-    found = permitted(role_of(function), *map(list, zip(*asked, strict=True)))
-    assert asked <= found
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_of_tables_bus_and_secret_a_function_may_do_exactly_what_its_code_asks_for(function: str) -> None:
+    services = ("dynamodb:", "events:", "secretsmanager:")
+    actions = [action for action in operations() if action.startswith(services)]
+    found = permitted(role_of(function), actions, list(OWN.values()))
+    assert found == {(action, OWN[name]) for action, name in CALLS[function]}
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_function_may_write_to_its_log_group_alone(function: str) -> None:
+    group = OWN[FUNCTIONS[function]["LoggingConfig"]["LogGroup"]["Ref"]]
+    actions = [action for action in operations() if action.startswith("logs:")]
+    found = permitted(role_of(function), actions, list(OWN.values()))
+    assert found == {("logs:CreateLogStream", group), ("logs:PutLogEvents", group)}
+
+
+@pytest.mark.parametrize("function", sorted(FUNCTIONS.keys() - {"CreateInvoiceFunction"}))
+def test_an_event_may_be_of_no_other_source(function: str) -> None:
+    # moto's engine does not look at conditions.
+    statements = [s for p in STACK.resources[role_of(function)]["Properties"]["Policies"]
+                  for s in p["PolicyDocument"]["Statement"] if "events:PutEvents" in listed(s["Action"])]  # fmt: skip
+    assert [statement["Condition"] for statement in statements] == [
+        {"ForAllValues:StringEquals": {"events:source": SOURCE}, "Null": {"events:source": "false"}}
+    ]
+
+
+def test_the_schedule_may_start_its_function_and_nothing_else() -> None:
+    [schedule] = [r for r in STACK.resources.values() if r["Type"] == "AWS::Scheduler::Schedule"]
+    target = schedule["Properties"]["Target"]
+    [policy] = STACK.resources[target["RoleArn"]["Fn::GetAtt"][0]]["Properties"]["Policies"]
+    assert policy["PolicyDocument"]["Statement"] == [
+        {"Effect": "Allow", "Action": "lambda:InvokeFunction", "Resource": target["Arn"]}
+    ]
+    assert STACK.resources[target["Arn"]["Ref"]]["Type"] == "AWS::Lambda::Alias"
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
@@ -138,7 +175,7 @@ def test_of_all_operations_a_function_may_do_only_those_that_its_role_names_on_i
         service = action.split(":")[0]
         assert resource.split(":")[2] == service, f"{function} may {action} on {resource}"
         # A function's variables, its log group, what keeps its failed events, and the key to all.
-        mine = references(FUNCTIONS[function]) | {"EncryptionKey"}
+        mine = references(FUNCTIONS[function]) | {"EncryptionKey", "DueIndex"}
         assert resource in {OWN[name] for name in mine & OWN.keys()}, f"{function} may {action} on {resource}"
 
 

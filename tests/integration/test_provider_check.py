@@ -24,7 +24,7 @@ class Host(BaseHTTPRequestHandler):
     """Whatever is not the API: a page, or a redirect. Its owner keeps what it was asked."""
 
     def log_message(self, *_: object) -> None:
-        """Says nothing."""
+        """Silences the access log."""
 
     def do_GET(self) -> None:
         self.server.owner.append(self.headers.get("Authorization"))
@@ -122,7 +122,7 @@ def test_a_refused_key_is_found_in_each_of_its_forms(host, form) -> None:
     assert "put the API key of your CryptoCloud project into the secret" in output
 
 
-def test_a_host_that_is_gone_is_said_to_be_and_another_one_that_answers_too(host) -> None:
+def test_a_host_that_is_gone_is_reported_and_so_is_another_one_that_answers(host) -> None:
     other = host()
     with reserve_port() as reservation:
         gone = f"http://127.0.0.1:{reservation.getsockname()[1]}"

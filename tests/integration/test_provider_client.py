@@ -41,9 +41,7 @@ def test_one_connection_serves_many_requests_until_it_idled_too_long(client_of, 
 
 def test_a_hundred_invoices_of_version_2_are_read_as_long_as_the_provider_prints_them(client_of, serve) -> None:
     # As large as https://docs.cryptocloud.plus/en/api-reference-v2/invoice-information, with some currencies to choose.
-    currency = {
-        name: "https://cdn.cryptocloud.plus/currency/x.svg" for name in ("icon_base", "icon_network", "icon_qr")
-    }
+    currency = dict.fromkeys(("icon_base", "icon_network", "icon_qr"), "https://cdn.cryptocloud.plus/currency/x.svg")
     invoices = [
         {"uuid": f"INV-INVOICE{number:03}", "status": "paid", "currency": currency, "currency_list": [currency] * 20}
         for number in range(MAX_IDS_IN_A_CALL)
@@ -163,7 +161,7 @@ def test_a_peer_that_accepts_nobody_is_given_up(monkeypatch) -> None:
             peer.close()
 
 
-def test_the_time_that_a_call_held_the_sandbox_is_that_of_its_attempts_without_the_waits(client_of, serve) -> None:
+def test_the_time_that_a_call_held_the_instance_is_that_of_its_attempts_without_the_waits(client_of, serve) -> None:
     def unavailable_first(wire: Wire) -> None:
         wire.read()
         unavailable = b"HTTP/1.1 503 x\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n"

@@ -32,6 +32,22 @@ def test_a_key_that_the_provider_accepts_is_right_and_nothing_was_created(api, c
     assert KEY not in printed
 
 
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [({}, "Without secret_key the stack refuses"), ({"secret_key": "canary"}, "The secret key was not checked")],
+)
+def test_what_is_known_of_the_secret_key_is_said_and_not_the_key(api, capsys, more, said) -> None:
+    sandbox = Sandbox(api_key=KEY, shop_id="the-shop", dialects=(V1(), V2()))
+    stored = json.dumps({**json.loads(STORED), **more})
+    try:
+        secret.check("default", Account(stored, ProviderUrl=sandbox.server.url, ProviderApi=api).client)
+    finally:
+        sandbox.server.stop()
+    printed = capsys.readouterr().out
+    assert said in printed
+    assert "canary" not in printed
+
+
 def test_a_key_that_the_provider_refuses_is_to_be_replaced(api) -> None:
     sandbox = Sandbox(api_key="another-key", shop_id="the-shop", dialects=(V1(), V2()))
     try:

@@ -10,10 +10,14 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 import trustme
+import urllib3
 
 from infra.local.loopback import LoopbackServer, QuietHandler, reserve_port
 from tests.support import ROOT
 from tests.support.account import API_KEY
+from tests.support.metrics import emitted
+from tests.support.price_lists import MUG_AND_TEE
+from tests.support.price_site import PriceSite
 from tests.support.stack import SITE
 
 
@@ -33,7 +37,7 @@ def lines(output: str) -> list[str]:
 
 def test_a_stack_that_is_well_passes_and_gets_one_invoice(stack) -> None:
     status, output = smoke(stack.endpoints["invoice_url"], origin=SITE, create="1")
-    assert (status, lines(output)) == (0, ["ok"] * 6), output
+    assert (status, lines(output)) == (0, ["ok"] * 8 + ["-"]), output
     [invoice] = stack.seen()["invoices"].values()
     assert invoice["amount"] == 0.01
     assert output.endswith("All is well.\n")
@@ -41,8 +45,48 @@ def test_a_stack_that_is_well_passes_and_gets_one_invoice(stack) -> None:
 
 def test_without_create_no_invoice_is_asked_for_and_what_was_not_checked_is_said(stack) -> None:
     status, output = smoke(stack.endpoints["invoice_url"])
-    assert (status, lines(output)) == (0, ["ok"] * 3 + ["-"] * 2), output
+    assert (status, lines(output)) == (0, ["ok"] * 5 + ["-"] * 3), output
     assert stack.seen()["calls"] == []
+
+
+def test_a_check_sets_off_no_alarm_and_asks_nobody_but_the_table_of_invoices(start_stack) -> None:
+    stack = start_stack()
+    assert smoke(stack.endpoints["invoice_url"], origin=SITE)[0] == 0
+    counted = {name for name, _ in emitted(stack.log_text())}
+    # What an alarm looks at: tests/unit/test_observability.py has that none looks at what callers do wrong.
+    assert counted <= {"ColdStart", "InvalidRequest", "OriginNotAllowed", "InvoiceNotFound"}
+    assert stack.calls_of("table") == {"GetItem": 1}
+    assert stack.seen()["asked"] == []
+
+
+@pytest.mark.parametrize(
+    ("lost", "broken"), [("GET /v1/invoice/info", "status of an invoice"), ("POST /v1/invoice/postback", "no postback")]
+)
+def test_a_route_that_is_not_there_is_found(stack, lost, broken) -> None:
+    class WithoutRoute(QuietHandler):
+        """A proxy in front of the stack that lets one route not through."""
+
+        def _pass_on(self) -> None:
+            body = self.read_body()
+            if f"{self.command} {self.path.partition('?')[0]}" == lost:
+                self.answer(404, b'{"message":"Not Found"}', Content_Type="application/json")
+                return
+            url = stack.endpoints["invoice_url"].removesuffix("/v1/invoice/create") + self.path
+            reply = urllib3.request(self.command, url, body=body, headers=dict(self.headers), retries=False)
+            passed = {name.replace("-", "_"): value for name, value in reply.headers.items()}
+            for name in ("Content_Length", "Connection", "Date", "Server"):
+                passed.pop(name, None)
+            self.answer(reply.status, reply.data, **passed)
+
+        do_GET = do_POST = do_OPTIONS = _pass_on
+
+    server = LoopbackServer(0, WithoutRoute, None)
+    status, output = smoke(f"{server.url}/v1/invoice/create")
+    server.stop()
+    assert status == 1
+    [failure] = re.findall(r"^FAIL .*", output, re.MULTILINE)
+    assert broken in failure
+    assert "404 (Not Found) in place of" in failure
 
 
 def test_the_make_target_passes_its_variables_on(stack) -> None:
@@ -51,6 +95,22 @@ def test_the_make_target_passes_its_variables_on(stack) -> None:
     assert run.returncode == 0, run.stdout + run.stderr
     [invoice] = stack.seen()["invoices"].values()
     assert invoice["amount"] == 7.5
+
+
+def test_a_stack_with_a_price_list_passes_and_says_that_an_invoice_needs_an_item(start_stack) -> None:
+    site = PriceSite(MUG_AND_TEE)
+    try:
+        stack = start_stack(parameters={"PriceListUrl": site.url})
+        url = stack.endpoints["invoice_url"]
+        status, output = smoke(url, create="1", item="mug")
+        assert (status, lines(output)) == (0, ["ok"] * 4 + ["-"]), output
+        assert [invoice["amount"] for invoice in stack.seen()["invoices"].values()] == [19.99]
+        for arguments in ({}, {"item": "hat"}):
+            status, output = smoke(url, create="1", **arguments)
+            assert (status, lines(output)[-2]) == (1, "FAIL"), output
+            assert "wants ITEM=" in output
+    finally:
+        site.server.stop()
 
 
 def test_a_site_that_is_not_let_in_fails_with_the_command_that_lets_it_in(stack) -> None:
@@ -75,7 +135,7 @@ def test_a_stack_that_lets_every_site_in_fails_unless_it_is_meant_so(open_stack)
 
 def test_an_empty_secret_fails_with_how_to_fill_it_and_then_the_smallest_amount_is_found(open_stack) -> None:
     status, output = smoke(open_stack.endpoints["invoice_url"], origin="*", create="1")
-    assert (status, lines(output)) == (1, ["ok", "ok", "ok", "FAIL"])
+    assert (status, lines(output)) == (1, ["ok"] * 5 + ["FAIL", "-"])
     assert "service_not_configured" in output
     assert "make secret" in output
 

@@ -67,13 +67,13 @@ def _wrk(endpoints: Mapping[str, Any], *, seconds: int) -> dict[str, int]:
 def _gateway_table(figures: Mapping[str, int], sandboxes: int, before: Held, after: Held) -> str:
     rate = figures["requests"] / (figures["duration_us"] / 1e6)
     return table(
-        (f"through the gateway: {CONNECTIONS} connections, {sandboxes} sandboxes, every tenth request with a key", ""),
+        (f"through the gateway: {CONNECTIONS} connections, {sandboxes} instances, every tenth request with a key", ""),
         [
             ("requests", f"{figures['requests']}"),
             ("requests a second", f"{rate:.0f}"),
             ("p50 / p99", f"{figures['p50_us'] / 1e3:.1f} ms / {figures['p99_us'] / 1e3:.1f} ms"),
             ("answers other than 2xx / socket errors", f"{figures['not_2xx']} / {figures['socket_errors']}"),
-            ("memory of all sandboxes, start / end", f"{_megabytes(before)} / {_megabytes(after)}"),
+            ("memory of all instances, start / end", f"{_megabytes(before)} / {_megabytes(after)}"),
             ("their open descriptors, start / end", f"{before.descriptors} / {after.descriptors}"),
         ],
     )

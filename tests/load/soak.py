@@ -45,7 +45,7 @@ def soak(endpoints: Mapping[str, Any], *, warm_up: int, requests: int, **environ
         endpoints: Of a running local stack, whose provider, secret and table the process uses.
         warm_up: How many requests come before the first look at what the process holds.
         requests: How many come after it.
-        environment: Variables for the function besides those of the template.
+        environment: Variables for the function, in addition to those of the template.
 
     Raises:
         AssertionError: A reply was not the one that the request must get.
@@ -77,7 +77,7 @@ def _ask(sandbox: Sandbox, kind: str, event: object, is_right: Callable[[Any], b
 
 
 def _mix() -> Iterator[tuple[str, object, Callable[[Any], bool]]]:
-    """Yields kind, event and what the reply must be like: mostly buyers, and all that a function meets besides."""
+    """Yields kind, event and a check of the reply: mostly buyers, and also everything else that a function meets."""
     while True:
         key = uuid.uuid4().hex
         for _ in range(15):

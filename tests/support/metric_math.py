@@ -15,7 +15,7 @@ _MATH = {
 
 
 def evaluate(alarm: Mapping[str, Any], **values: float | None) -> bool:
-    """Tells whether a period with these values breaches an alarm's threshold; a metric not named has none."""
+    """Returns whether a period with these values breaches an alarm's threshold; a metric not named has none."""
     queries = {query["Id"]: query for query in alarm["Metrics"]}
     shown = [name for name, query in queries.items() if query.get("ReturnData", True)]
     assert len(shown) == 1
@@ -31,7 +31,7 @@ def evaluate(alarm: Mapping[str, Any], **values: float | None) -> bool:
 
 
 def goes_off(alarm: Mapping[str, Any], periods: Sequence[Mapping[str, float]]) -> bool:
-    """Tells whether an alarm is on after these periods, oldest first: so many of the last ones breach it.
+    """Returns whether an alarm is on after these periods, oldest first: so many of the last ones breach it.
 
     Args:
         alarm: Its properties.

@@ -50,13 +50,42 @@ def make_due(stack: Stack, invoice_id: str, by_s: int = 601) -> None:
         invoice_id: The provider's id, without ``INV-``.
         by_s: How much earlier, in seconds.
     """
-    table = boto3.resource("dynamodb", endpoint_url=stack.endpoints["table_url"], **NOBODY)
-    table.Table(stack.endpoints["invoice_table_name"]).update_item(
+    invoice_table(stack).update_item(
         Key={"invoice_id": invoice_id},
         UpdateExpression="SET due = due - :by",
         ConditionExpression="attribute_exists(due)",
         ExpressionAttributeValues={":by": by_s},
     )
+
+
+def let_pass(stack: Stack, invoice_id: str, seconds: int) -> None:
+    """Lets time pass for one invoice: all that its record says of time comes that much earlier.
+
+    Args:
+        stack: The stack.
+        invoice_id: The provider's id, without ``INV-``. An invoice without a record has no time.
+        seconds: How much time.
+    """
+    table = invoice_table(stack)
+    item = table.get_item(Key={"invoice_id": invoice_id}, ConsistentRead=True).get("Item", {})
+    if names := [name for name in ("created_at", "due", "asked_at") if name in item]:
+        table.update_item(
+            Key={"invoice_id": invoice_id},
+            UpdateExpression="SET " + ", ".join(f"{name} = {name} - :seconds" for name in names),
+            ExpressionAttributeValues={":seconds": seconds},
+        )
+
+
+def post_postback(stack: Stack, invoice_id: str, token: str) -> int:
+    """Posts a postback with a token of the caller's making; returns the status of the answer."""
+    fields = {"status": "success", "invoice_id": invoice_id, "token": token}
+    return stack._http.request("POST", stack.endpoints["postback_url"], json=fields).status
+
+
+def invoice_table(stack: Stack) -> Any:
+    """Returns the table of invoices, as the owner of the stack reaches it."""
+    resource = boto3.resource("dynamodb", endpoint_url=stack.endpoints["table_url"], **NOBODY)
+    return resource.Table(stack.endpoints["invoice_table_name"])
 
 
 def _control(stack: Stack, path: str) -> Any:

@@ -13,6 +13,25 @@ def descendants(pid: int) -> dict[int, str]:
     return found
 
 
+def runtimes_of(pid: int, handler: str) -> list[int]:
+    """Returns the process ids of the runtime clients that a local stack runs for a handler.
+
+    Args:
+        pid: The stack's process id.
+        handler: The function's handler, such as ``create_invoice.lambda_handler``.
+    """
+    client = ["-m", "awslambdaric", handler]
+    all_of_them = [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]
+    # Their emulators have the same words at the end of longer commands.
+    return [other for other in all_of_them if command_of(other).split("\0")[1:4] == client and pid in ancestors(other)]
+
+
+def ancestors(pid: int) -> list[int]:
+    """Returns the process ids of a process's parent, of that one's, and so on."""
+    parent = _parent_of(pid)
+    return [parent, *ancestors(parent)] if parent else []
+
+
 def command_of(pid: int) -> str:
     """Returns the command of a process, or nothing if it has ended."""
     try:

@@ -16,7 +16,8 @@ class Caller:
     Args:
         name: What is particular about it.
         body: What it sends, to the byte.
-        upstream: What the provider gets of it besides the shop, as JSON text with the exact number; empty where it is
+        upstream: What the provider gets of it, apart from the shop, as JSON text with the exact number; empty where it
+        is
             refused.
         refused: The pointers to the fields that are refused, and a part of what is said of each.
     """

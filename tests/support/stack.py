@@ -96,13 +96,18 @@ class Stack:
         )
         return response["StatusCode"]
 
-    def pass_on(self, body: bytes, *, path: str = "/v1/invoice/create") -> Answer:
+    def pass_on(self, body: bytes, *, path: str = "/v1/invoice/create", function: str | None = None) -> Answer:
         """Sends the event that API Gateway makes of a body which it does not take for text.
 
         SAM CLI's gateway cannot: it answers such a body with 502 by itself.
+
+        Args:
+            body: The body.
+            path: That of the route.
+            function: The function behind the route; ``None`` for the one that creates invoices.
         """
         event = http_event(body, path=path, origin=SITE)
-        reply = self.invoke(event).payload
+        reply = self.invoke(event, function).payload
         return Answer(json.loads(reply["body"]), reply["statusCode"], reply["headers"])
 
     def tell(self, path: str, **arguments: object) -> None:
@@ -111,12 +116,16 @@ class Stack:
         assert response.status == 200, response.data
 
     def misbehave(self, fault: str, **arguments: object) -> None:
-        """Tells the sandbox what to do with the next request."""
+        """Sets what the sandbox does with the next request."""
         self.tell("/provider/faults", fault=fault, **arguments)
 
     def seen(self) -> dict[str, Any]:
         """Returns what the sandbox saw."""
         return self._http.request("GET", f"{self.endpoints['control_url']}/provider").json()
+
+    def report(self, path: str) -> dict[str, Any]:
+        """Asks the control port a question."""
+        return self._http.request("GET", self.endpoints["control_url"] + path).json()
 
     def calls_of(self, service: str) -> dict[str, int]:
         """Returns how often each operation of ``secrets`` or ``table`` was asked for."""

@@ -56,8 +56,21 @@ class Connection:
 def nothing_begun(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ahead, "secret", None)
     monkeypatch.setattr(ahead, "provider", None)
-    for name in ("CRYPTOCLOUD_SECRET_ARN", "CRYPTOCLOUD_API_URL"):
+    monkeypatch.setattr(ahead, "prices", None)
+    for name in ("CRYPTOCLOUD_SECRET_ARN", "CRYPTOCLOUD_API_URL", "PRICE_LIST_URL"):
         monkeypatch.delenv(name, raising=False)
+
+
+def test_the_connection_to_the_site_of_the_price_list_is_begun_where_there_is_a_list(monkeypatch) -> None:
+    monkeypatch.setattr(ahead, "open_connection", lambda origin, limit_s: (origin.host, limit_s))
+    monkeypatch.setattr(ahead, "in_thread", lambda action, *args, **named: done(action(*args, **named)))
+    monkeypatch.setattr(ahead, "dynamodb_client", lambda: None)
+    for url, begun in (("", False), ("https://shop.example/prices.json", True)):
+        monkeypatch.setenv("PRICE_LIST_URL", url)
+        ahead.begin()
+        assert bool(ahead.prices) is begun
+    assert ahead.prices
+    assert ahead.prices.result()[0] == ("shop.example", ahead.CONNECT_LIMIT_S)
 
 
 def test_the_secret_the_provider_and_the_table_are_begun_with(monkeypatch) -> None:
@@ -78,6 +91,7 @@ def test_the_secret_the_provider_and_the_table_are_begun_with(monkeypatch) -> No
     assert ahead.provider
     connection, opened_at_s = ahead.provider.result()
     assert connection == ("api.cryptocloud.plus", ahead.CONNECT_LIMIT_S)
+    assert ahead.prices is None, "there is no price list"
     assert opened_at_s == pytest.approx(time.time(), abs=60)
     # The record of the invoice and that of its key are written side by side.
     assert [(request.method, request.url) for request in sent] == [("GET", table.meta.endpoint_url)] * 2

@@ -15,9 +15,9 @@ from infra.scan import audit
         (
             {"name": "a", "version": "1", "vulns": [{"id": "CVE-1", "fix_versions": ["2"]}]},
             1,
-            "a 1 has CVE-1, mended in 2",
+            "a 1 has CVE-1, fixed in 2",
         ),
-        ({"name": "a", "version": "1", "vulns": [{"id": "CVE-1", "fix_versions": []}]}, 1, "mended in no version yet"),
+        ({"name": "a", "version": "1", "vulns": [{"id": "CVE-1", "fix_versions": []}]}, 1, "fixed in no version yet"),
         ({"name": "a", "skip_reason": "a was not found"}, 1, "a was not found"),
     ],
 )

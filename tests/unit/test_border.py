@@ -184,7 +184,7 @@ def test_a_body_that_is_no_json_object_is_refused_by_its_rule(body: bytes, point
     assert refusal.value.fields == (FieldError(pointer, rule),)
 
 
-def test_a_page_of_a_foreign_site_is_refused_and_who_is_no_page_is_not() -> None:
+def test_a_page_of_a_foreign_site_is_refused_and_a_caller_that_is_no_page_is_not() -> None:
     settings = BorderSettings.model_validate({"allowed_origins": SITE})
     HttpRequest({"origin": SITE}, b"").require_origin(settings)
     HttpRequest({}, b"").require_origin(settings)

@@ -221,7 +221,7 @@ def test_a_body_has_at_most_16_kib(handle) -> None:
     assert handle(http_event(body + " " * (16 * 1024 - len(body) + 1)))["statusCode"] == 413
 
 
-def test_who_is_no_page_needs_no_origin_and_base64_is_read(handle, service) -> None:
+def test_a_caller_that_is_no_page_needs_no_origin_and_base64_is_read(handle, service) -> None:
     assert handle(http_event(b'{"amount": 1}', origin=None))["statusCode"] == 200
     assert service.asked[0][0].amount == 1
 

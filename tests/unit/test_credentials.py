@@ -115,7 +115,7 @@ def test_a_secret_that_cannot_be_refreshed_is_counted_each_time_and_in_the_log(
     ] * 2
 
 
-def test_an_outage_holds_a_sandbox_for_less_than_a_quarter_of_the_time() -> None:
+def test_an_outage_holds_an_instance_for_less_than_a_quarter_of_the_time() -> None:
     assert SECRETS_LIMIT_S < REFRESH_RETRY_S / 4 <= CACHE_S / 4
 
 

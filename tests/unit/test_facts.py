@@ -119,7 +119,7 @@ def test_a_canary_gets_the_tenth_that_the_docs_say() -> None:
     assert ROLLOUT[1] == "10"
 
 
-def test_callers_are_told_the_size_that_is_enforced() -> None:
+def test_the_size_that_is_documented_is_the_one_that_is_enforced() -> None:
     for text in (PayloadTooLarge.detail, PayloadTooLarge.when):
         assert f" {MAX_BODY_BYTES // 1024} KiB" in text
 

@@ -130,7 +130,7 @@ class World(NamedTuple):
         return [at for number in range(len(self.clients)) if isinstance(at := self.at(number), Ended)]
 
     def had_the_key(self, number: int) -> bool:
-        """Tells whether a client was allowed to create."""
+        """Returns whether a client was allowed to create."""
         return any(answer in (CREATED, FAILED) for _, answer in self.clients[number].history)
 
     def after(self, number: int, answer: str, **changes: Any) -> "World":

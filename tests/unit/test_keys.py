@@ -278,7 +278,7 @@ def test_an_invoice_whose_key_another_request_took_is_counted_as_lost_and_leaves
         (answered("ConditionalCheckFailedException"), []),
     ],
 )
-def test_a_failure_is_told_as_it_was_whatever_becomes_of_the_key(error, names, counted) -> None:
+def test_a_failure_is_reported_as_it_was_whatever_becomes_of_the_key(error, names, counted) -> None:
     with pytest.raises(OutcomeUnknown):
         deliver(Failing("update_item", error), OutcomeUnknown())
     assert counted == names
@@ -321,7 +321,7 @@ def test_a_second_request_beside_the_first_is_sent_away_and_so_is_another_body_u
         records.deliver_once(KEY, other, lambda: pytest.fail("created"), remaining_s=lambda: 20)
 
 
-def test_nobody_claims_over_his_own_token_even_if_the_clock_was_set_back() -> None:
+def test_nobody_claims_over_their_own_token_even_if_the_clock_was_set_back() -> None:
     table, now_s = Recording(), 1_000_000.0
 
     def failing() -> Invoice:

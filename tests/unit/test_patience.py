@@ -1,4 +1,4 @@
-"""Patience: when a sandbox waits less, when it waits as before, and what buyers get of it."""
+"""Patience: when an instance waits less, when it waits as before, and what buyers get of it."""
 
 import re
 
@@ -12,7 +12,7 @@ from tests.support.samples import Clock
 ALL_S, SHORT_S = 20.0, 5.0
 
 
-class Sandbox:
+class Instance:
     """Patience and the clock that it looks at."""
 
     def __init__(self, provider_timeout_s: float = ALL_S) -> None:
@@ -24,7 +24,7 @@ class Sandbox:
         return self._patience.allowed_s()
 
     def call(self, *, held_s: float | None = None, answered: bool = False, waited_s: float = 0.0) -> None:
-        """Ends a call; one that is not answered holds the sandbox for all its time unless it says otherwise."""
+        """Ends a call; one that is not answered holds the instance for all its time unless it says otherwise."""
         allowed_s = self.allowed_s
         held_s = allowed_s if held_s is None else held_s
         self.clock.now_s += held_s + waited_s
@@ -36,108 +36,108 @@ class Sandbox:
 
 
 @pytest.fixture
-def sandbox() -> Sandbox:
-    return Sandbox()
+def instance() -> Instance:
+    return Instance()
 
 
-def test_three_calls_in_a_row_without_an_answer_leave_the_next_ones_a_quarter_of_the_time(sandbox: Sandbox) -> None:
+def test_three_calls_in_a_row_without_an_answer_leave_the_next_ones_a_quarter_of_the_time(instance: Instance) -> None:
     given_s = []
     for _ in range(5):
-        given_s.append(sandbox.allowed_s)
-        sandbox.call()
+        given_s.append(instance.allowed_s)
+        instance.call()
     assert given_s == [ALL_S, ALL_S, ALL_S, SHORT_S, SHORT_S]
 
 
 @pytest.mark.parametrize(("held_s", "next_s"), [(SHORT_S, SHORT_S), (SHORT_S - 0.1, ALL_S)])
 def test_a_call_without_an_answer_counts_from_a_quarter_of_the_time_on(
-    sandbox: Sandbox, held_s: float, next_s: float
+    instance: Instance, held_s: float, next_s: float
 ) -> None:
     for _ in range(IMPATIENT_AFTER):
-        sandbox.call(held_s=held_s)
-    assert sandbox.allowed_s == next_s
+        instance.call(held_s=held_s)
+    assert instance.allowed_s == next_s
 
 
-def test_waits_between_attempts_do_not_count(sandbox: Sandbox) -> None:
+def test_waits_between_attempts_do_not_count(instance: Instance) -> None:
     for _ in range(IMPATIENT_AFTER):
-        sandbox.call(held_s=SHORT_S - 0.1, waited_s=10.0)
-    assert sandbox.allowed_s == ALL_S
+        instance.call(held_s=SHORT_S - 0.1, waited_s=10.0)
+    assert instance.allowed_s == ALL_S
 
 
 @pytest.mark.parametrize("between", [{"answered": True, "held_s": 0.2}, {"answered": True}, {"held_s": 0.01}])
-def test_an_answer_or_a_failure_at_once_breaks_the_row(sandbox: Sandbox, between: dict[str, object]) -> None:
+def test_an_answer_or_a_failure_at_once_breaks_the_row(instance: Instance, between: dict[str, object]) -> None:
     for _ in range(4):
         for _ in range(IMPATIENT_AFTER - 1):
-            sandbox.call()
-        sandbox.call(**between)
-        assert sandbox.allowed_s == ALL_S
+            instance.call()
+        instance.call(**between)
+        assert instance.allowed_s == ALL_S
 
 
-def test_slow_answers_never_make_a_sandbox_impatient(sandbox: Sandbox) -> None:
+def test_slow_answers_never_make_an_instance_impatient(instance: Instance) -> None:
     for _ in range(10):
-        sandbox.call(held_s=ALL_S - 1, answered=True)
-        assert sandbox.allowed_s == ALL_S
+        instance.call(held_s=ALL_S - 1, answered=True)
+        assert instance.allowed_s == ALL_S
 
 
-def test_one_answer_makes_it_patient_again(sandbox: Sandbox) -> None:
-    sandbox.becomes_impatient()
-    sandbox.call(held_s=0.2, answered=True)
+def test_one_answer_makes_it_patient_again(instance: Instance) -> None:
+    instance.becomes_impatient()
+    instance.call(held_s=0.2, answered=True)
     for _ in range(IMPATIENT_AFTER - 1):
-        sandbox.call()
-        assert sandbox.allowed_s == ALL_S
+        instance.call()
+        assert instance.allowed_s == ALL_S
 
 
-def test_a_refused_connection_is_no_answer(sandbox: Sandbox) -> None:
-    sandbox.becomes_impatient()
-    sandbox.call(held_s=0.01)
-    assert sandbox.allowed_s == SHORT_S
+def test_a_refused_connection_is_no_answer(instance: Instance) -> None:
+    instance.becomes_impatient()
+    instance.call(held_s=0.01)
+    assert instance.allowed_s == SHORT_S
 
 
-def test_every_30_s_one_call_has_all_the_time_again(sandbox: Sandbox) -> None:
-    sandbox.becomes_impatient()
+def test_every_30_s_one_call_has_all_the_time_again(instance: Instance) -> None:
+    instance.becomes_impatient()
     given_s = []
     for _ in range(14):
-        given_s.append(sandbox.allowed_s)
-        sandbox.call()
+        given_s.append(instance.allowed_s)
+        instance.call()
     assert FULL_TIME_EVERY_S == 30 == 6 * SHORT_S
     assert given_s == [*[SHORT_S] * 6, ALL_S] * 2
 
 
-def test_a_sandbox_that_was_frozen_starts_with_all_the_time(sandbox: Sandbox) -> None:
-    sandbox.becomes_impatient()
-    sandbox.clock.now_s += 3600
-    assert sandbox.allowed_s == ALL_S
+def test_an_instance_that_was_frozen_starts_with_all_the_time(instance: Instance) -> None:
+    instance.becomes_impatient()
+    instance.clock.now_s += 3600
+    assert instance.allowed_s == ALL_S
 
 
-def test_a_clock_that_was_set_back_does_not_keep_it_impatient(sandbox: Sandbox) -> None:
-    sandbox.becomes_impatient()
-    sandbox.clock.now_s -= 3600
-    assert sandbox.allowed_s == ALL_S
+def test_a_clock_that_was_set_back_does_not_keep_it_impatient(instance: Instance) -> None:
+    instance.becomes_impatient()
+    instance.clock.now_s -= 3600
+    assert instance.allowed_s == ALL_S
 
 
-def test_the_short_time_is_twice_the_last_answers_where_that_is_more(sandbox: Sandbox) -> None:
-    sandbox.call(held_s=7.0, answered=True)
-    sandbox.becomes_impatient()
-    assert sandbox.allowed_s == 14.0
+def test_the_short_time_is_twice_the_last_answers_where_that_is_more(instance: Instance) -> None:
+    instance.call(held_s=7.0, answered=True)
+    instance.becomes_impatient()
+    assert instance.allowed_s == 14.0
 
 
 @pytest.mark.parametrize("answer_s", [7.0, 12.0, 19.9])
 def test_a_slow_answer_is_forgotten_when_one_more_call_with_all_the_time_brings_none(
-    sandbox: Sandbox, answer_s: float
+    instance: Instance, answer_s: float
 ) -> None:
-    sandbox.call(held_s=answer_s, answered=True)
-    sandbox.becomes_impatient()
-    sandbox.clock.now_s += FULL_TIME_EVERY_S
-    sandbox.call()
-    assert sandbox.allowed_s == SHORT_S
+    instance.call(held_s=answer_s, answered=True)
+    instance.becomes_impatient()
+    instance.clock.now_s += FULL_TIME_EVERY_S
+    instance.call()
+    assert instance.allowed_s == SHORT_S
 
 
 @pytest.mark.parametrize(("provider_timeout_s", "short_s"), [(20, 5), (8, 2), (4, 2), (2, 2), (1.5, 1.5)])
 def test_the_short_time_is_enough_for_an_attempt_so_nothing_is_refused(
     provider_timeout_s: float, short_s: float
 ) -> None:
-    sandbox = Sandbox(provider_timeout_s)
-    sandbox.becomes_impatient()
-    assert sandbox.allowed_s == short_s
+    instance = Instance(provider_timeout_s)
+    instance.becomes_impatient()
+    assert instance.allowed_s == short_s
     assert LEAST_S > MIN_ATTEMPT_S
 
 

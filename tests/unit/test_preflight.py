@@ -11,6 +11,7 @@ from botocore.stub import Stubber
 from infra import preflight
 from infra.preflight import NotReady, Preflight, run, signed_in_client
 from tests.support import ROOT
+from tests.support.sam import translate
 from tests.support.templates import read_template
 
 FUNCTION = "arn:aws:lambda:eu-west-1:123456789012:function:cryptocloud-invoices-prod-CreateInvoiceFunction-AbC"
@@ -323,3 +324,11 @@ def test_the_region_is_the_one_that_other_tools_take(monkeypatch) -> None:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     monkeypatch.setenv("AWS_REGION", "eu-west-1")
     assert signed_in_client()("sts").meta.region_name == "eu-west-1"
+
+
+@pytest.mark.parametrize("canary", ["false", "true"])
+def test_the_types_that_are_looked_for_are_all_that_sam_makes(canary: str) -> None:
+    checks = Preflight("prod", "", f"CanaryRollout={canary}", lambda _: None)
+    nested = read_template(ROOT / "infra" / "observability.yaml")["Resources"]
+    made = {**translate(AllowedOrigins="*", CanaryRollout=canary)["Resources"], **nested}
+    assert checks._types() == {resource["Type"] for resource in made.values()}

@@ -11,13 +11,13 @@ from invoicing.contract.errors import ProviderUnavailable
 from invoicing.contract.requests import InvoiceRequest
 from invoicing.credentials import Credentials
 from invoicing.provider import transport as provider_module
+from invoicing.provider.connection import tls_context
 from invoicing.provider.transport import Transport
 from invoicing.provider.v1 import V1
 
 
 def test_tls_is_1_2_or_later_and_checks_who_answers() -> None:
-    tls = Transport("https://api.cryptocloud.plus").tls
-    assert tls is not None
+    tls = tls_context()
     assert tls.minimum_version == ssl.TLSVersion.TLSv1_2
     assert tls.check_hostname
     assert tls.verify_mode == ssl.CERT_REQUIRED

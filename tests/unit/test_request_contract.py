@@ -146,7 +146,7 @@ def test_decimals_are_compared_exactly_however_many_there_are() -> None:
     assert accepted('{"amount": 1.' + "0" * 5_000 + "}").amount == 1
 
 
-def test_float_noise_is_refused_with_the_cure() -> None:
+def test_float_noise_is_refused_with_what_to_send_instead() -> None:
     with pytest.raises(InvalidRequest) as refusal:
         validated(InvoiceRequest, {"amount": 0.1 + 0.2})
     assert refusal.value.fields[0].detail == 'must have at most 2 decimals: round it, or send a string such as "19.99"'
@@ -257,7 +257,7 @@ def test_invalid_utf8_is_refused() -> None:
         parse_json_object(b'{"amount": 1, "order_id": "\xff"}')
 
 
-def test_a_field_that_stands_twice_is_refused_by_name() -> None:
+def test_a_repeated_field_is_refused_by_name() -> None:
     with pytest.raises(InvalidRequest) as refusal:
         read_json_object(b'{"amount": 1, "currency": "USD", "amount": 2}')
     assert [field.pointer for field in refusal.value.fields] == ["/amount"]

@@ -22,12 +22,11 @@ def terminal(monkeypatch) -> list[str]:
     return typed
 
 
-def rest() -> list[str]:
-    return [f"value-{name}" for name in Credentials.model_fields if name not in ("api_key", "shop_id")]
+SECRET_KEY = "a-real-looking-secret-key"
 
 
 def test_what_was_typed_is_stored_as_the_function_reads_it_and_never_shown(terminal, capsys) -> None:
-    terminal += [f" Token {KEY} ", "the-shop", *rest()]
+    terminal += [f" Token {KEY} ", "the-shop", f" {SECRET_KEY}\n"]
     account = Account()
     stored: list[str] = []
     account.stubbers["secretsmanager"].add_response("put_secret_value", {}, {"SecretId": ARN, "SecretString": ANY})
@@ -37,14 +36,48 @@ def test_what_was_typed_is_stored_as_the_function_reads_it_and_never_shown(termi
     secret.store("default", account.client)
     credentials = Credentials.model_validate_json(stored[0])
     assert (credentials.api_key.get_secret_value(), credentials.shop_id) == (KEY, "the-shop")
-    assert json.loads(stored[0])["api_key"] == KEY
+    assert json.loads(stored[0]) == {"api_key": KEY, "shop_id": "the-shop", "secret_key": SECRET_KEY}
     printed = capsys.readouterr()
     assert KEY not in printed.out + printed.err
-    assert "Stored api_key, shop_id" in printed.out
+    assert SECRET_KEY not in printed.out + printed.err
+    assert "Stored api_key, shop_id, secret_key." in printed.out
+    assert "Without secret_key" not in printed.out
+
+
+@pytest.mark.parametrize("typed", ["", "  "])
+def test_the_secret_key_may_be_left_out_and_what_happens_without_is_said(terminal, capsys, typed) -> None:
+    terminal += [KEY, "the-shop", typed]
+    account = Account()
+    expected = {"SecretId": ARN, "SecretString": json.dumps({"api_key": KEY, "shop_id": "the-shop"})}
+    account.stubbers["secretsmanager"].add_response("put_secret_value", {}, expected)
+    secret.store("default", account.client)
+    account.stubbers["secretsmanager"].assert_no_pending_responses()
+    printed = capsys.readouterr().out
+    assert "Stored api_key, shop_id." in printed
+    assert "Without secret_key the stack refuses CryptoCloud's postbacks" in printed
+
+
+def test_each_field_is_asked_for_by_where_cryptocloud_shows_it_and_what_is_optional_is_said(terminal) -> None:
+    terminal += [KEY, "the-shop", SECRET_KEY]
+    questions: list[str] = []
+
+    def ask_for(question: str) -> str:
+        questions.append(question)
+        return terminal.pop(0)
+
+    secret.ask(ask_for)
+    assert [question.partition(" (")[0] for question in questions] == ["API key", "Shop id", "Secret key"]
+    assert ["Enter for none" in question for question in questions] == [False, False, True]
+
+
+def test_a_secret_key_of_wrong_form_is_asked_for_again(terminal, capsys) -> None:
+    terminal += [KEY, "the-shop", "…", "two words", SECRET_KEY]
+    assert secret.ask(lambda _: terminal.pop(0))["secret_key"] == SECRET_KEY
+    assert capsys.readouterr().out.count("must have visible ASCII characters only") == 2
 
 
 def test_a_field_of_wrong_form_is_asked_for_again_and_then_nothing_is_stored(terminal, capsys) -> None:
-    terminal += ["…", "kéy", KEY, "the-shop", *rest()]
+    terminal += ["…", "kéy", KEY, "the-shop", ""]
     answers = iter(terminal)
     assert secret.ask(lambda _: next(answers))["api_key"] == KEY
     assert "must have visible ASCII characters only" in capsys.readouterr().out

@@ -385,7 +385,7 @@ def test_both_calls_share_the_providers_time_and_reading_the_secret_does_not_spe
     assert allowed_s == [20.0, 5.0]
 
 
-def test_a_lambda_that_is_nearly_over_calls_nobody_and_blames_not_the_provider() -> None:
+def test_a_lambda_that_is_nearly_over_calls_nobody_and_does_not_blame_the_provider() -> None:
     provider = FakeProvider()
     with pytest.raises(ProviderUnavailable):
         create(FakeStore(), provider, lambda_s=RESERVE_S + 0.5)

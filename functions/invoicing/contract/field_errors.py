@@ -34,7 +34,7 @@ _NOT_HERE: Mapping[tuple[int | str, ...], str] = {
 
 
 def validated[Model: BaseModel](model: type[Model], fields: Mapping[str, Any]) -> Model:
-    """Returns what a caller sent as a model. For callers' input only: a fault of our own is never their 400.
+    """Returns what a caller sent as a model. For callers' input only: our own faults must never become their 400.
 
     Args:
         model: The contract.
@@ -67,7 +67,7 @@ def read_json_object(text: bytes) -> dict[str, Any]:
 
 
 def _pointer(path: Sequence[str | int]) -> str:
-    # A field's name is the caller's own word, and pointers are logged: never an e-mail address, however it is written.
+    # The caller chose the name of the field, and pointers are logged: no e-mail address may be in one, in any spelling.
     names = ("(may be an e-mail address)" if may_hold_email(str(step)) else str(step) for step in path)
     escaped = (name.replace("~", "~0").replace("/", "~1") for name in names)
     return "".join(f"/{step}" for step in escaped)[:_MAX_POINTER_LENGTH]

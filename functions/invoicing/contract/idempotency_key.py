@@ -10,7 +10,7 @@ _QUOTED = re.compile(r'"((?:[^"\\]|\\["\\])*)"')
 
 
 def is_idempotency_key(value: str) -> bool:
-    """Tells whether this can be a key: 1 to 255 visible ASCII characters."""
+    """Returns whether this can be a key: 1 to 255 visible ASCII characters."""
     return _VISIBLE.fullmatch(value) is not None
 
 

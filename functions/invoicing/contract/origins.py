@@ -23,8 +23,8 @@ def origin_of(url: str) -> Origin:
         url: For example ``https://pay.cryptocloud.plus/DZLF4212``.
 
     Raises:
-        ValueError: It is not such a URL, has user info, or has characters that a URL may not have (RFC 3986): those
-            are where two parsers come to disagree about the host.
+        ValueError: It is not such a URL, has user info, or has characters that a URL may not have (RFC 3986): two
+            parsers may read two hosts in those.
     """
     if not url.isascii() or not url.isprintable() or any(char in url for char in ' "<>\\^`{|}'):
         raise ValueError("has characters that a URL may not have")

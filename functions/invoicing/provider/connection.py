@@ -1,8 +1,7 @@
 """One HTTP/1.1 connection: how it is opened, how the head of a reply is read, and when it may be used again.
 
-urllib3 and http.client send requests over it and read bodies. What is here is what they lack: every address of a host
-gets its chance, a head that is not quite right is read as it was meant, and whatever comes unasked is never taken for
-a reply.
+urllib3 and http.client send requests over it and read bodies. This module adds what they lack: it tries every address
+of a host, it reads a head that is not quite right as it was meant, and it never takes unasked data for a reply.
 """
 
 import contextlib
@@ -22,14 +21,14 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from invoicing.contract.origins import Origin
 
-# How long one address may keep the next from being tried as well. RFC 8305 (Happy Eyeballs) advises 250 ms for TCP
-# alone; here the TLS handshake, two more round trips, is within it.
+# After this long without an answer from one address, the next is tried as well. RFC 8305 (Happy Eyeballs) advises 250
+# ms for TCP alone; here the TLS handshake, two more round trips, is within it.
 _HEAD_START_S = 0.5
-# Of all the heads of one reply, interim ones included.
+# The limit for all heads of one reply together, interim ones included.
 _MAX_HEAD_BYTES = 64 * 1024
 _STATUS_LINE = re.compile(rb"HTTP/1\.([0-9])[ \t]+([1-9][0-9]{2})(?:[ \t].*)?", re.IGNORECASE | re.DOTALL)
 _LENGTH = re.compile(r"[0-9]{1,18}")
-# What ``_Reply``, urllib3 and ``outcomes.Reply`` look at.
+# The headers that ``_Reply``, urllib3 and ``outcomes.Reply`` read.
 _HEADERS = frozenset(
     {
         *("connection", "content-encoding", "content-length", "content-type", "etag"),
@@ -48,10 +47,10 @@ def tls_context() -> ssl.SSLContext:
 
 
 def open_connection(origin: Origin, timeout_s: float) -> HTTPConnection:
-    """Returns an open connection, of the address of the host that answers first.
+    """Returns an open connection to the address of the host that answers first.
 
     Args:
-        origin: Whom to connect to.
+        origin: The host to connect to.
         timeout_s: Seconds for everything: resolver, TCP and TLS.
 
     Raises:
@@ -62,16 +61,16 @@ def open_connection(origin: Origin, timeout_s: float) -> HTTPConnection:
     tls = tls_context() if origin.scheme == "https" else None
     connection = (HTTPSConnection if tls else HTTPConnection)(origin.host, origin.port)
     connection.sock = _first_that_answers(origin, tls, timeout_s)
-    connection.auto_open = 0  # closed is closed: connecting anew is not its business
+    connection.auto_open = 0  # a closed connection stays closed: it must not open another by itself
     connection.response_class = _Reply
     return connection
 
 
 def is_idle(sock: socket.socket) -> bool:
-    """Tells whether an open connection has nothing to read, in whichever layer, and so can take a request.
+    """Returns whether an open connection has nothing to read, in any layer, and so can take a request.
 
-    Bytes that came before the request are not its reply, and over TLS they may be decrypted already, where no check of
-    the socket sees them. Tickets of TLS 1.3 come unasked too, but are no data; reading takes them away.
+    Bytes that came before the request are not its reply. Over TLS they may be decrypted already, where a check of the
+    socket does not see them. Tickets of TLS 1.3 also come unasked, but they are no data; reading removes them.
     """
     sock.settimeout(0)
     try:
@@ -86,9 +85,10 @@ def is_idle(sock: socket.socket) -> bool:
 
 
 def shut_down(sock: socket.socket) -> None:
-    """Ends both directions of a connection, whoever is reading from it."""
+    """Ends both directions of a connection, even while another thread reads from it."""
     with contextlib.suppress(OSError):
-        # Not the method of an SSLSocket: that takes the TLS layer off first, and what is sent just then is in clear.
+        # Not the method of an SSLSocket: that removes the TLS layer first, and would send what comes just then in
+        # clear.
         socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
 
@@ -103,11 +103,11 @@ def _has_whole_records_only(sock: ssl.SSLSocket) -> bool:
 
 
 def _first_that_answers(origin: Origin, tls: ssl.SSLContext | None, timeout_s: float) -> socket.socket:
-    # Each attempt has all the time that is left, and after a head start the next address is tried as well: a share for
-    # each would be too short for a host that is far away and has many addresses.
+    # Each attempt has all the time that is left, and after a head start the next address is tried too. A share of the
+    # time for each would be too short for a distant host with many addresses.
     ends_s = time.monotonic() + timeout_s
-    # In threads, because nothing bounds the resolver's time, nor a handshake that trickles. One that is given up has
-    # sent no request, and never will: only the caller of this writes requests.
+    # In threads, because no timeout bounds the resolver or a handshake that trickles. A thread that is given up has
+    # sent no request and never will: only the caller of this function writes requests.
     addresses = in_thread(socket.getaddrinfo, origin.host, origin.port, type=socket.SOCK_STREAM).result(timeout_s)
     running: set[Future[socket.socket]] = set()
     errors: list[BaseException] = []
@@ -130,7 +130,7 @@ def _first_that_answers(origin: Origin, tls: ssl.SSLContext | None, timeout_s: f
     finally:
         for attempt in running:
             attempt.add_done_callback(_close_late)
-    # The owner must hear of a certificate; of everything else the first that went wrong will do.
+    # A refused certificate goes first: only the owner can fix it. Otherwise the first error is reported.
     errors.sort(key=lambda error: not isinstance(error, ssl.SSLCertVerificationError))
     raise errors[0] if errors else TimeoutError
 
@@ -168,7 +168,7 @@ def in_thread[**P, R](action: Callable[P, R], *args: P.args, **kwargs: P.kwargs)
 
 
 class _Reply(http.client.HTTPResponse):
-    """A reply of which http.client reads the body only, and behind whose body nothing gets lost."""
+    """A reply whose head is read here. http.client reads the body only, and no bytes after the body get lost."""
 
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
@@ -190,8 +190,8 @@ class _Reply(http.client.HTTPResponse):
         self.will_close = not (kept and (self.chunked or self.length is not None))
 
     def _close_conn(self) -> None:
-        # The file reads ahead: what it has is in no layer that anybody could look into later. A connection that is
-        # shut down is not used again. Without more to read for it, peek() shows what is in the file already.
+        # The file reads ahead, and nothing can look into its buffer later. So a connection is shut down if there is
+        # anything in it. With nothing more to read, peek() shows what the buffer has.
         self.fp.raw.readinto = _nothing_more  # type: ignore[method-assign]
         if self.fp.peek(1):
             shut_down(self._sock)
@@ -206,15 +206,15 @@ def read_head(file: io.BufferedIOBase) -> tuple[int, int, list[tuple[str, str]]]
     """Reads the head of the final reply.
 
     http.client stops at a line that is no header, and takes what comes after it, ``Content-Length`` too, for missing:
-    https://github.com/python/cpython/issues/81274. It also takes interim replies for the reply. Here what is no header
-    is passed over, and how long the body is has one answer, that of RFC 9112, 6.3.
+    https://github.com/python/cpython/issues/81274. It also takes interim replies for the reply. This skips
+    what is no header, and takes the length of the body from RFC 9112, 6.3.
 
     Args:
         file: Where the reply is read from; afterwards it is at the body.
 
     Returns:
-        The version of HTTP, 10 or 11; the status; and the headers that somebody reads, with names in lower case: one
-        of ``content-length`` and ``transfer-encoding`` (which is ``chunked``) at most.
+        The version of HTTP, 10 or 11; the status; and the headers that somebody reads, with names in lower case: at
+        most one of ``content-length`` and ``transfer-encoding`` (which is ``chunked``).
 
     Raises:
         http.client.HTTPException: No such head came, it is longer than 64 KiB with all interim replies before it, or
@@ -255,7 +255,7 @@ def _headers_in(lines: list[bytes]) -> list[tuple[str, str]]:
             headers.append((name, value.strip()))
     lengths, codings = _items(headers, "content-length"), _items(headers, "transfer-encoding") - {"identity"}
     headers = [header for header in headers if header[0] not in ("content-length", "transfer-encoding")]
-    # Said twice and the same is said once: proxies do that.
+    # The same length twice counts as one: proxies repeat headers.
     if codings == {"chunked"}:
         return [*headers, ("transfer-encoding", "chunked")]
     if codings or len(lengths) > 1 or not all(map(_LENGTH.fullmatch, lengths)):

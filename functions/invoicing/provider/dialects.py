@@ -16,7 +16,7 @@ def chosen_api(
         lifetime_minutes: For v2: how long buyers have to pay; ``None`` leaves that to the project's settings.
         coins: For v2: the only cryptocurrencies to offer, by code; ``None`` leaves that to the project's settings.
     """
-    # Imported here: no start-up takes the time of a dialect that it does not speak.
+    # Imported here, so that a start-up does not load a version that it does not use.
     if name == "v1":
         from invoicing.provider.v1 import V1
 

@@ -1,4 +1,4 @@
-"""Sleeps, crashes or raises as the event says; otherwise tells which process and which call it was."""
+"""Sleeps, crashes or raises as the event says; otherwise returns which process and which call it was."""
 
 import os
 import time
