@@ -9,6 +9,7 @@ import pytest
 
 import watch_invoices
 from invoicing.invoices import NOW, SCHEDULE_S, SHARDS, InvoiceRecord, InvoiceTable, new_item, shard_of
+from tests.benchmarks import cost
 from tests.benchmarks import watch as simulation
 from tests.support import ROOT
 from tests.support.tables import table
@@ -75,6 +76,15 @@ def test_the_watch_says_how_far_it_is_behind(figures: simulation.Figures) -> Non
             late_s = [run.oldest_due_s for run in case.runs]
             assert late_s == sorted(late_s)
             assert late_s[-1] > simulation.EVERY_S
+
+
+def test_the_costs_assume_what_watch_and_button_take(figures: simulation.Figures) -> None:
+    assert figures.full_run.took_s / figures.full_run.asked == pytest.approx(cost.WATCH_S, rel=0.02)
+    assert SCHEDULE_S[cost.WATCH_ASKS - 2] <= cost.PAID_AFTER_S < SCHEDULE_S[cost.WATCH_ASKS - 1]
+    assert (cost.RECORD_UNITS, cost.MOVE_UNITS) == (2, simulation.WRITE_UNITS)
+    button = (ROOT / "button" / "crypto-pay.js").read_text()
+    assert f"POLL_MS = {cost.POLL_S * 1000:.0f};" in button
+    assert f"waitMs *= {cost.POLL_FACTOR}" in button
 
 
 @pytest.mark.parametrize("seed", range(3))
