@@ -88,7 +88,7 @@ def test_it_is_small() -> None:
 def test_its_clients_know_the_operations_that_the_functions_roles_allow() -> None:
     template = (ROOT / "template.yaml").read_text()
     for service in OPERATIONS:
-        # A service may have models of several years: clients take the last.
+        # Of the versions of a service's API, botocore takes the last.
         *_, model = sorted((OURS.artifact / "botocore" / "data" / service).glob("*/service-2.json"))
         known = set(json.loads(model.read_text())["operations"])
         # events:source is a condition key: operations begin with a capital letter.

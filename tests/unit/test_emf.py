@@ -3,6 +3,7 @@
 A line that breaks one of these rules gives no metric, and nothing says so but a metric of CloudWatch Logs itself.
 """
 
+import functools
 import json
 import subprocess
 import sys
@@ -71,8 +72,11 @@ from decimal import Decimal
 context = types.SimpleNamespace(aws_request_id="request-1", function_name="invoices", function_version="7",
     invoked_function_arn="arn:aws:lambda:us-east-1:123456789012:function:invoices:live", memory_limit_in_mb=1024,
     get_remaining_time_in_millis=lambda: 28_000)
-import create_invoice
+import create_invoice, invoice_info, receive_postback, watch_invoices
 from invoicing import observability
+from invoicing.invoices import InvoiceRecord
+from invoicing.payments import Payments
+from invoicing.watch import Watcher
 event = {"version": "2.0", "requestContext": {"http": {}}, "headers": {"content-type": "application/json"}}
 create_invoice.lambda_handler({**event, "body": "{}"}, context)
 create_invoice.lambda_handler({**event, "body": '{"amount": 1}'}, context)
@@ -81,14 +85,27 @@ for direct in ({"amount": 0}, {"amount": 1, "order_id": "A-1"}):
         create_invoice.lambda_handler(direct, context)
     except Exception:
         pass
+invoice_info.lambda_handler({**event, "queryStringParameters": {"uuid": "a b"}}, context)
+receive_postback.lambda_handler({**event, "body": "[]"}, context)
+receive_postback.lambda_handler({**event, "body": "{}"}, context)
+record = InvoiceRecord("DZLF4212", "19.99", "EUR", "v1", 1_800_000_000, due_s=1_800_000_600)
+paid = Payments(types.SimpleNamespace(step=lambda *_: record), None, None, None, None)
+class Watched(Watcher):
+    def run(self, **arguments):
+        paid._take_step("DZLF4212", "paid")
+        return super().run(**arguments)
+nothing_due = types.SimpleNamespace(due=lambda _: [])
+watch_invoices._watcher = lambda: Watched(nothing_due, paid, ids_in_a_call=1)
+watch_invoices.lambda_handler({}, context)
 observability.let_pass(observability.metrics)  # as the border does at the start of each invocation
 observability.log_created("DZLF4212", Decimal("19.99"), "EUR")
 observability.metrics.flush_metrics()
 """
 
 
+@functools.cache
 def printed_at(level: str | None) -> list[str]:
-    """The lines of metrics of a process that handled requests, good, bad and while nothing is configured."""
+    """The lines of metrics of a process that handled events, good, bad and while nothing is configured."""
     environment = {
         "PYTHONPATH": str(ROOT / "functions"),
         "POWERTOOLS_SERVICE_NAME": "cryptocloud-invoices-prod",
@@ -137,6 +154,13 @@ def test_every_line_is_one_that_cloudwatch_takes(lines: list[str]) -> None:
     for line in lines:
         assert not complaints(line), line
         assert len(line.encode()) <= MAX_LINE_BYTES
+
+
+def test_every_function_and_what_was_paid_is_among_the_lines(lines: list[str]) -> None:
+    names = {metric["Name"] for line in lines for directive in json.loads(line)["_aws"]["CloudWatchMetrics"]
+             for metric in directive["Metrics"]}  # fmt: skip
+    assert names >= {"InvalidRequest", "ProviderUnavailable", "AmountAskedEUR", "AmountPaidEUR", "InvoicePaid",
+                     "OldestDue"}  # fmt: skip
 
 
 def test_a_log_level_of_warn_or_above_changes_no_metric(lines: list[str]) -> None:
