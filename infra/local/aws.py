@@ -14,12 +14,9 @@ from pathlib import Path
 
 import urllib3
 
-from infra.local.loopback import LoopbackServer, QuietHandler
+from infra.local.loopback import LoopbackServer, NotListening, QuietHandler, wait_until_listening
 
 _PYTHON = Path(__file__).resolve().parents[2] / ".venv-local" / "bin" / "python"
-# A minute: moto imports much, and the machine may be busy.
-_UNTIL_LISTENING = urllib3.Retry(connect=120, read=0, backoff_factor=0.05, backoff_max=0.5)
-
 _SHOWN_CHARACTERS = 2000
 # Longer than any caller waits.
 _HANG_S = 30
@@ -39,14 +36,12 @@ class Moto:
             start_new_session=True,
         )
         try:
-            urllib3.PoolManager(retries=_UNTIL_LISTENING).request("GET", self.url)
-        except urllib3.exceptions.HTTPError as error:
-            ended = self._process.poll()
+            wait_until_listening(port, self._process)
+        except NotListening as problem:
             self._log.seek(0)
             said = self._log.read().decode(errors="replace")[-_SHOWN_CHARACTERS:]
             self.stop()
-            state = "is not listening" if ended is None else f"ended with {ended}"
-            raise RuntimeError(f"moto, the local AWS, {state}:\n{said}") from error
+            raise RuntimeError(f"moto, the local AWS, {problem}:\n{said}") from None
         except BaseException:  # Ctrl-C too
             self.stop()
             raise

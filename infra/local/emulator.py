@@ -19,14 +19,12 @@ import urllib3
 from samcli.lib.utils.stream_writer import StreamWriter
 from samcli.local.lambdafn.config import FunctionConfig
 
-from infra.local.loopback import reserve_port
+from infra.local.loopback import NotListening, reserve_port, wait_until_listening
 
 _MACHINE = "arm64" if platform.machine() in ("arm64", "aarch64") else "x86_64"
 _EMULATOR = Path(samcli.__file__).parent / "local" / "rapid" / f"aws-lambda-rie-{_MACHINE}"
 _INVOKE_PATH = "/2015-03-31/functions/function/invocations"
 _STOP_TIMEOUT_S = 5
-# The process needs a moment to listen, on a busy machine some seconds; only connecting is tried again.
-_UNTIL_LISTENING = urllib3.Retry(connect=60, read=0, backoff_factor=0.01, backoff_max=0.5)
 
 
 class Emulator:
@@ -42,8 +40,8 @@ class Emulator:
     def __init__(self, config: FunctionConfig, python: Path, environment: Mapping[str, str], log: TextIO) -> None:
         self._reservations = [reserve_port(), reserve_port()]
         invoke_port, runtime_port = (reservation.getsockname()[1] for reservation in self._reservations)
-        self._url = f"http://127.0.0.1:{invoke_port}{_INVOKE_PATH}"
-        self._http = urllib3.PoolManager(retries=_UNTIL_LISTENING)
+        self._port, self._listens = invoke_port, False
+        self._http = urllib3.PoolManager(retries=False)
         self._process = subprocess.Popen(
             [
                 *(_EMULATOR, "--log-level", "error"),
@@ -71,8 +69,17 @@ class Emulator:
         )
 
     def invoke(self, event: str) -> bytes:
-        """Returns the runtime's answer to an event, or raises ``urllib3.exceptions.HTTPError`` when there is none."""
-        return self._http.request("POST", self._url, body=event.encode(), timeout=urllib3.Timeout(None)).data
+        """Returns the runtime's answer to an event.
+
+        Raises:
+            NotListening: The process does not come up, or was stopped.
+            urllib3.exceptions.HTTPError: There is no answer.
+        """
+        if not self._listens:
+            wait_until_listening(self._port, self._process)
+            self._listens = True
+        url = f"http://127.0.0.1:{self._port}{_INVOKE_PATH}"
+        return self._http.request("POST", url, body=event.encode(), timeout=urllib3.Timeout(None)).data
 
     def stop(self) -> None:
         """Ends the process and, with it, the runtime in it."""
@@ -118,7 +125,7 @@ class EmulatorPool:
         try:
             sandbox = sandbox or self._start(function_config)
             answer, healthy = _as_sam_reads_it(sandbox.invoke(event))
-        except urllib3.exceptions.HTTPError as error:
+        except (NotListening, urllib3.exceptions.HTTPError) as error:
             answer = _function_error("Runtime.ExitError", f"the emulator gave no answer: {error}")
         finally:
             if sandbox and not healthy:

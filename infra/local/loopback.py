@@ -2,9 +2,13 @@
 
 import contextlib
 import socket
+import subprocess
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+_LOOK_AGAIN_S = 0.02
 
 
 def reserve_port(port: int = 0) -> socket.socket:
@@ -28,6 +32,32 @@ def reserve_port(port: int = 0) -> socket.socket:
         reservation.close()
         raise
     return reservation
+
+
+class NotListening(Exception):
+    """A process does not listen on its port."""
+
+
+def wait_until_listening(port: int, process: "subprocess.Popen[Any]", limit_s: float = 60) -> None:
+    """Returns when a process listens on a port of 127.0.0.1.
+
+    Args:
+        port: The port.
+        process: Who is to listen there.
+        limit_s: How long it may take to start, in seconds: a minute for a busy machine.
+
+    Raises:
+        NotListening: The process has ended, or the time has.
+    """
+    deadline_s = time.monotonic() + limit_s
+    while True:
+        with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
+            return
+        if (status := process.poll()) is not None:
+            raise NotListening(f"ended with {status}")
+        if time.monotonic() > deadline_s:
+            raise NotListening(f"is not listening after {limit_s:g} s")
+        time.sleep(_LOOK_AGAIN_S)
 
 
 class QuietHandler(BaseHTTPRequestHandler):

@@ -6,7 +6,7 @@ import time
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from tests.benchmarks.contest import BARE, OURS, PLAIN, TUTORIAL, Contestant, Surroundings, ask, surroundings
+from tests.benchmarks.contest import BARE, FUNCTIONS, OURS, PLAIN, TUTORIAL, Contestant, Surroundings, ask, surroundings
 from tests.benchmarks.cost import cost_table
 from tests.support import ROOT
 from tests.support.marks import with_part
@@ -29,6 +29,7 @@ class Figures:
     warm_s: list[float] = field(default_factory=list)
     keyed_s: list[float] = field(default_factory=list)
     peak_bytes: list[int] = field(default_factory=list)
+    init_s: list[float] = field(default_factory=list)
 
 
 def main() -> None:
@@ -41,8 +42,11 @@ def main() -> None:
             first = number % len(CONTESTANTS)
             for contestant in CONTESTANTS[first:] + CONTESTANTS[:first]:
                 measure(contestant, around, figures[contestant])
+            for function in FUNCTIONS[first:] + FUNCTIONS[:first]:
+                measure_init(function, around, figures[function])
         calls = {contestant: calls_per_request(contestant, around) for contestant in CONTESTANTS}
-    contents = blocks(figures, calls)
+    contents = blocks({contestant: figures[contestant] for contestant in CONTESTANTS}, calls)
+    contents["functions"] = functions_block([(function, figures[function]) for function in FUNCTIONS])
     for name, content in contents.items():
         PAGE.write_text(with_part(PAGE, name, "make bench", content))
     print(*contents.values(), f"Written to {PAGE.relative_to(ROOT)}.", sep="\n\n")
@@ -62,6 +66,14 @@ def measure(contestant: Contestant, around: Surroundings, figures: Figures) -> N
         for _ in range(KEYED_REQUESTS if contestant.takes_keys else 0):
             asked_s = time.perf_counter()
             figures.keyed_s.append(ask(sandbox, with_key=True).at_s - asked_s)
+        figures.peak_bytes.append(sandbox.peak_memory_bytes())
+
+
+def measure_init(function: Contestant, around: Surroundings, figures: Figures) -> None:
+    """Starts a function of the stack until it is ready for its first event, which Lambda calls its init."""
+    with around.start(function) as sandbox:
+        figures.init_s.append(sandbox.init_s())
+        figures.start_up_cpu_s.append(sandbox.cpu_s())
         figures.peak_bytes.append(sandbox.peak_memory_bytes())
 
 
@@ -125,6 +137,23 @@ def blocks(figures: dict[Contestant, Figures], calls: dict[Contestant, tuple[str
         "figures": "\n\n".join([f"{made} {ROUNDS} rounds.", *tables]),
         "cost": cost_table(request_s=statistics.median(warm[OURS])),
     }
+
+
+def functions_block(figures: list[tuple[Contestant, Figures]]) -> str:
+    """Returns the table of all functions of the stack."""
+    head = ("function", "init: median, ms", "range, ms", "of it processor, ms", "peak memory, MB", "zipped, MB")
+    rows = [
+        (
+            f"`{function.description}`",
+            f"{statistics.median(of.init_s) * 1e3:.0f}",
+            f"{min(of.init_s) * 1e3:.0f} to {max(of.init_s) * 1e3:.0f}",
+            f"{statistics.median(of.start_up_cpu_s) * 1e3:.0f}",
+            f"{statistics.median(of.peak_bytes) / 1e6:.0f}",
+            f"{function.zipped_bytes() / 1e6:.2f}",
+        )
+        for function, of in figures
+    ]
+    return table(head, rows)
 
 
 def rounds(times_s: list[float]) -> list[list[float]]:

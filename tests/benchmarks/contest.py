@@ -48,10 +48,21 @@ class Contestant:
 
 _PLAIN = ROOT / ".aws-sam" / "contestants"
 _ENTRY = "create_invoice.lambda_handler"
-OURS = Contestant("a", "ours as built", ROOT / ".aws-sam" / "local" / "CreateInvoiceFunction", _ENTRY, takes_keys=True)
+_LOCAL = ROOT / ".aws-sam" / "local"
+OURS = Contestant("a", "ours as built", _LOCAL / "CreateInvoiceFunction", _ENTRY, takes_keys=True)
 PLAIN = Contestant("b", "ours built plainly", _PLAIN / "Plain" / "Plain", _ENTRY, takes_keys=True)
 BARE = Contestant("c", "bare: boto3 client, urllib3, nothing checked", _PLAIN / "Bare" / "Bare")
 TUTORIAL = Contestant("d", "tutorial: requests, a client for each call", _PLAIN / "Tutorial" / "Tutorial")
+#: All functions of the stack, from the same files: the entry file of each is what differs.
+FUNCTIONS = [
+    Contestant("", entry, _LOCAL / function, f"{entry}.lambda_handler")
+    for function, entry in (
+        ("CreateInvoiceFunction", "create_invoice"),
+        ("InvoiceInfoFunction", "invoice_info"),
+        ("PostbackFunction", "receive_postback"),
+        ("WatchFunction", "watch_invoices"),
+    )
+]
 
 
 class Surroundings:

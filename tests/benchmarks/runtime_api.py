@@ -41,6 +41,7 @@ class Sandbox:
     def __init__(self, python: Path, artifact: Path, handler: str, environment: Mapping[str, str]) -> None:
         self._events: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._replies: queue.SimpleQueue[Reply] = queue.SimpleQueue()
+        self._asked_at_s: queue.SimpleQueue[float] = queue.SimpleQueue()
         self._server = LoopbackServer(0, _RuntimeApiHandler, self)
         self.started_s = time.perf_counter()
         self.process = subprocess.Popen(
@@ -61,6 +62,10 @@ class Sandbox:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
+
+    def init_s(self) -> float:
+        """Returns the seconds from the start of the process until it first asked for an event; call it once."""
+        return self._asked_at_s.get(timeout=_REPLY_TIMEOUT_S) - self.started_s
 
     def invoke(self, event: object) -> Reply:
         """Hands out an event and returns what comes back."""
@@ -88,6 +93,7 @@ class Sandbox:
 
 class _RuntimeApiHandler(QuietHandler):
     def do_GET(self) -> None:
+        self.server.owner._asked_at_s.put(time.perf_counter())
         event = self.server.owner._events.get()
         deadline_ms = int((time.time() + _LAMBDA_TIMEOUT_S) * 1000)
         self.answer(

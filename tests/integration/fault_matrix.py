@@ -76,7 +76,7 @@ class Fault:
         key: What becomes of the key: ``FREE``, ``KEPT`` or ``HELD``.
         invoices: Invoices that exist at the provider afterwards.
         arrange: Makes it go wrong.
-        mend: Makes it right again.
+        restore: Makes it right again.
         options: For faults that lie in how the stack is set up.
         apis: The versions of the provider's API in which it is so.
     """
@@ -87,7 +87,7 @@ class Fault:
     key: str
     invoices: int
     arrange: Callable[[Stack], None] = _nothing
-    mend: Callable[[Stack], None] = _nothing
+    restore: Callable[[Stack], None] = _nothing
     options: dict[str, Any] = field(default_factory=dict)
     apis: tuple[str, ...] = ("v1", "v2")
 

@@ -2,7 +2,7 @@
 
 In each row a buyer pays, and CryptoCloud's one postback and a fault meet. Then the fault is gone, the watcher runs, and
 after that all turns of the invoice's schedule come. The tests run it, and ``make docs`` prints it into
-docs/payment-faults.md.
+docs/when-something-fails.md.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ from tests.support.paying import let_pass, post_postback, status_of
 from tests.support.processes import runtimes_of
 from tests.support.stack import Stack
 
-PAGE = ROOT / "docs" / "payment-faults.md"
+PAGE = ROOT / "docs" / "when-something-fails.md"
 SECRET_KEY = "local-secret-key"
 
 type Step = Callable[[Stack, str], object]
@@ -183,7 +183,7 @@ class Fault:
             about a page or ends in itself, so that none asks.
         arrange: Makes it go wrong, before the buyer pays.
         during: Happens after the buyer has paid.
-        mend: Makes it right again, before the watcher runs.
+        restore: Makes it right again, before the watcher runs.
         also: Statuses besides ``paid`` of which there are events, each once.
         unrecorded: How often there is an event that says that the invoice has no record.
         record_fates: What becomes of the attempts to record the invoice.
@@ -200,7 +200,7 @@ class Fault:
     page: str | None
     arrange: Step = _nothing
     during: Callable[[Stack, str], object] = _nothing
-    mend: Step = _nothing
+    restore: Step = _nothing
     also: tuple[str, ...] = ()
     unrecorded: int = 0
     record_fates: tuple[str, ...] = ()
@@ -215,7 +215,7 @@ FAULTS = [
     # The provider
     Fault(
         "CryptoCloud is down when its postback comes", "503", ONCE, NEXT_RUN, "created",
-        _tell("/provider/stop"), mend=_tell("/provider/start"),
+        _tell("/provider/stop"), restore=_tell("/provider/start"),
     ),
     _provider_row("CryptoCloud hangs", "slow", value=30),
     _provider_row("CryptoCloud answers 500", "status", value=500),
@@ -246,7 +246,7 @@ FAULTS = [
     Fault(
         "the key was rotated, and the secret has the new one", "200", ONCE, AT_ONCE, "paid",
         _all(_secret(api_key="rotated"), _tell("/provider/rotate", api_key="rotated")),
-        mend=_all(_secret(), _tell("/provider/rotate", api_key="local-api-key")),
+        restore=_all(_secret(), _tell("/provider/rotate", api_key="local-api-key")),
     ),
     # The postback
     Fault("the postback is lost", "lost", ONCE, BY_SCHEDULE, "paid", _postback(fate="lost")),
@@ -273,21 +273,21 @@ FAULTS = [
         _tell("/provider/project", secret_key="the new one"), fresh=True,
     ),
     Fault(
-        "the secret has no secret key", "500", ONCE, BY_SCHEDULE, "paid", _secret(secret_key=None), mend=_secret(),
+        "the secret has no secret key", "500", ONCE, BY_SCHEDULE, "paid", _secret(secret_key=None), restore=_secret(),
         fresh=True,
     ),
     Fault(
         "Secrets Manager is down when the sandbox starts", "503", ONCE, BY_SCHEDULE, None,
-        _tell("/secrets/stop"), mend=_tell("/secrets/start"), fresh=True,
+        _tell("/secrets/stop"), restore=_tell("/secrets/start"), fresh=True,
     ),
     Fault(
         "Secrets Manager is down later", "200", ONCE, AT_ONCE, "paid", _all(_warm, _tell("/secrets/stop")),
-        mend=_tell("/secrets/start"),
+        restore=_tell("/secrets/start"),
     ),
     # The record
     Fault(
         "the postback comes before the invoice is recorded", "200", ONCE, BY_SCHEDULE, None,
-        mend=LET_GO, unrecorded=1, record_fates=("held", "held"),
+        restore=LET_GO, unrecorded=1, record_fates=("held", "held"),
     ),
     Fault(
         "the invoice is never recorded", "200", NOT, NEVER, NOT_FOUND, unrecorded=1,
@@ -299,10 +299,10 @@ FAULTS = [
     ),
     Fault("the answers to the record are lost", "200", ONCE, AT_ONCE, "paid", record_fates=("lost", "lost")),
     Fault("the record comes twice, the second time after the payment", "200", ONCE, AT_ONCE, "paid",
-          mend=LET_GO, record_fates=("repeated",)),
+          restore=LET_GO, record_fates=("repeated",)),
     # The table
     Fault(
-        "the table is down", "503", ONCE, BY_SCHEDULE, UNAVAILABLE, _tell("/table/stop"), mend=_tell("/table/start"),
+        "the table is down", "503", ONCE, BY_SCHEDULE, UNAVAILABLE, _tell("/table/stop"), restore=_tell("/table/start"),
     ),
     Fault("the table hangs", "503", ONCE, BY_SCHEDULE, None, _writes(*["hung"] * 4)),
     Fault("the table is throttled once", "200", ONCE, AT_ONCE, "paid", _writes("ThrottlingException")),
@@ -310,15 +310,15 @@ FAULTS = [
     Fault("the step is lost", "503", ONCE, NEXT_RUN, "paid", _writes("dropped", "dropped")),
     Fault("the table's answer to the step is lost", "200", ONCE, AT_ONCE, "paid", _writes("lost")),
     Fault("the table's answers to the step are lost", "503", ONCE, NEXT_RUN, "paid", _writes("lost", "lost")),
-    Fault("the step comes late", "503", ONCE, NEXT_RUN, None, _writes("held", "held"), mend=LET_GO),
-    Fault("the step comes twice", "200", ONCE, AT_ONCE, "paid", _writes("repeated"), mend=LET_GO),
+    Fault("the step comes late", "503", ONCE, NEXT_RUN, None, _writes("held", "held"), restore=LET_GO),
+    Fault("the step comes twice", "200", ONCE, AT_ONCE, "paid", _writes("repeated"), restore=LET_GO),
     Fault("that it is published is lost", "503", TWICE, AT_ONCE, "paid", _writes("", "dropped", "dropped")),
     Fault("the table's answer to that is lost", "200", ONCE, AT_ONCE, "paid", _writes("", "lost")),
     Fault("the table's answers to that are lost", "503", ONCE, AT_ONCE, "paid", _writes("", "lost", "lost")),
-    Fault("that it is published comes late", "503", ONCE, AT_ONCE, "paid", _writes("", "held", "held"), mend=LET_GO),
-    Fault("that it is published comes twice", "200", ONCE, AT_ONCE, "paid", _writes("", "repeated"), mend=LET_GO),
+    Fault("that it is published comes late", "503", ONCE, AT_ONCE, "paid", _writes("", "held", "held"), restore=LET_GO),
+    Fault("that it is published comes twice", "200", ONCE, AT_ONCE, "paid", _writes("", "repeated"), restore=LET_GO),
     # The bus
-    Fault("EventBridge is down", "503", ONCE, NEXT_RUN, "paid", _tell("/bus/stop"), mend=_tell("/bus/start")),
+    Fault("EventBridge is down", "503", ONCE, NEXT_RUN, "paid", _tell("/bus/stop"), restore=_tell("/bus/start")),
     Fault("EventBridge hangs", "503", ONCE, NEXT_RUN, "paid", _events("hung", "hung")),
     Fault("EventBridge is throttled once", "200", ONCE, AT_ONCE, "paid", _events("ThrottlingException")),
     Fault("EventBridge refuses the entry", "503", ONCE, NEXT_RUN, "paid", _events("entry_refused")),
@@ -365,7 +365,7 @@ FAULTS = [
     # Two at once
     Fault(
         "EventBridge and CryptoCloud are down", "503", ONCE, NEXT_RUN, "created",
-        _all(_tell("/bus/stop"), _tell("/provider/stop")), mend=_all(_tell("/bus/start"), _tell("/provider/start")),
+        _all(_tell("/bus/stop"), _tell("/provider/stop")), restore=_all(_tell("/bus/start"), _tell("/provider/start")),
     ),
     Fault(
         "CryptoCloud says `canceled` still, of an invoice paid late, and EventBridge is down", "503", ONCE, NEXT_RUN,

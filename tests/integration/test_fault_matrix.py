@@ -35,7 +35,7 @@ def test_a_fault_has_one_meaning(stack_for, fresh, api, fault) -> None:
         answer = stack.post({"amount": 1}, key=fresh)
         took_s = time.monotonic() - started_s
     finally:
-        fault.mend(stack)
+        fault.restore(stack)
     assert (answer.payload["code"] if fault.code else answer.payload["status"]) == (fault.code or "success")
     seen = stack.seen()
     assert (len(seen["calls"]), len(seen["invoices"])) == (fault.calls, fault.invoices)

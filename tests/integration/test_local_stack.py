@@ -5,6 +5,7 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 import urllib3
 import yaml
 
-from infra.local.loopback import LoopbackServer, QuietHandler, reserve_port
+from infra.local.loopback import LoopbackServer, NotListening, QuietHandler, reserve_port, wait_until_listening
 from infra.local.scheduler import Schedule, Scheduler, seconds_of
 from tests.support import ROOT
 from tests.support.account import NOBODY
@@ -93,6 +94,24 @@ def test_an_order_that_makes_no_sense_is_refused_with_the_reason(stack, order, c
     assert complaint in reply.json()["error"]
 
 
+def test_a_process_that_starts_is_waited_for_and_one_that_ends_is_not() -> None:
+    with reserve_port() as reservation:
+        port = reservation.getsockname()[1]
+
+        def start(code: str) -> "subprocess.Popen[str]":
+            return subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, text=True)
+
+        with start(f"import socket; input(); server = socket.create_server(('127.0.0.1', {port})); input()") as process:
+            with pytest.raises(NotListening, match=r"is not listening after 0\.1 s"):
+                wait_until_listening(port, process, limit_s=0.1)
+            process.stdin.write("\n")
+            process.stdin.flush()
+            wait_until_listening(port, process)
+            process.kill()
+        with start("raise SystemExit(3)") as process, pytest.raises(NotListening, match="ended with 3"):
+            wait_until_listening(port, process)
+
+
 def test_a_reserved_port_is_for_one_server_to_listen_on() -> None:
     with reserve_port() as reservation:
         port = reservation.getsockname()[1]
@@ -137,20 +156,25 @@ def test_waiting_for_events_ends_with_them_or_says_how_many_there_are(stack) -> 
     assert (reply.status, reply.json()) == (400, {"error": "1 of 2 events after 0 s"})
 
 
+def lines_up_to(beginning: str, process: "subprocess.Popen[str]") -> list[str]:
+    """Returns what a process prints, up to a line that begins so."""
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if line.startswith(beginning):
+            return lines
+    raise AssertionError(f"it ended without {beginning!r}: {''.join(lines)}")
+
+
 def test_a_person_sees_what_a_payment_brings_and_ctrl_c_ends_it_all() -> None:
     command = [ROOT / ".venv-local" / "bin" / "python", "-m", "infra.local", "run", "--port", "0"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run:
         try:
-            welcome = "".join(
-                iter(run.stdout.readline, "To ask now for payments without a postback, not in ten minutes:\n")
-            )
-            url = re.search(r"HTTP API +(\S+)", welcome)[1]
+            url = re.search(r"HTTP API +(\S+)", "".join(lines_up_to("Without a browser", run)))[1]
             order = {"items": [{"id": "mug"}], "order_id": "A-1001"}
             invoice = urllib3.request("POST", url, json=order, timeout=60).json()
             urllib3.request("POST", invoice["pay_url"], body="action=pay", redirect=False)
-            seen = []
-            while not any(line.startswith(">>> MailPaidOrders") for line in seen):
-                seen.append(run.stdout.readline())
+            seen = lines_up_to(">>> MailPaidOrders", run)
             started = descendants(run.pid)
             run.send_signal(signal.SIGINT)
             rest = run.stdout.read()

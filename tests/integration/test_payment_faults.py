@@ -69,7 +69,7 @@ def test_no_fault_loses_a_payment(stack_for, fresh, api, fault) -> None:
             fault.again(stack, invoice_id)
             assert what_a_page_hears(stack, invoice_id) == fault.page
     finally:
-        fault.mend(stack, invoice_id)
+        fault.restore(stack, invoice_id)
     # What is left of it was for a page that did not ask.
     stack.tell("/table/forget")
     stack.tell("/bus/forget")

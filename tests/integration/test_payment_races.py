@@ -20,9 +20,11 @@ from tests.support.stack import Stack
 SEED = 20261125
 INVOICES = int(os.environ.get("INVOICES", "200"))
 SANDBOXES = 8
-CALLERS = 18  # at the same time: three invoices
+CALLERS = 12  # at the same time: two invoices
 DISTURBED = 0.1
 LATE_S = 0.3
+WATCHED_EVERY_S = 0.5
+LOOKED_EVERY_S = 0.1
 SECRET_KEY = "local-secret-key"
 WATCH = "WatchFunction:live"
 # What the provider says before the buyer pays, of every third invoice each.
@@ -60,7 +62,7 @@ def test_whoever_learns_of_a_payment_first_each_event_is_published_and_no_status
     over = threading.Event()
 
     def watch() -> None:
-        while not over.is_set():
+        while not over.wait(WATCHED_EVERY_S):
             answers["watcher", stack.invoke({}, WATCH).error_type] += 1
 
     followers = ("postback", "page", "buyer", "page", "postback", "postback")
@@ -99,13 +101,13 @@ def test_whoever_learns_of_a_payment_first_each_event_is_published_and_no_status
     back = {name: ranks for name, ranks in seen.items() if ranks != sorted(ranks)}
     assert back == {}
     assert len(ids) == len(records) == INVOICES
-    assert {who for who, _ in answers} == {"postback", "page", "watcher"}
+    assert {("postback", 200), ("page", 200)} <= answers.keys()
 
 
 def versions_until(over: threading.Event, stack: Stack) -> dict[str, list[int]]:
     """Returns the ranks of the statuses that each invoice had, one after the other."""
     table, seen = invoice_table(stack), defaultdict[str, list[int]](list)
-    while not over.is_set():
+    while not over.wait(LOOKED_EVERY_S):
         for item in table.scan(ConsistentRead=True)["Items"]:
             rank = RANKS[str(item["status"])]
             if seen[item["invoice_id"]][-1:] != [rank]:
