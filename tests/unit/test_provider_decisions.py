@@ -22,7 +22,7 @@ from invoicing.contract.invoice import Invoice
 from invoicing.contract.requests import DirectInvoiceRequest, InvoiceRequest
 from invoicing.contract.settings import CreateInvoiceSettings
 from invoicing.observability import PROVIDER_MOVED, metrics
-from invoicing.provider import v1, v2
+from invoicing.provider import outcomes, v1, v2
 from invoicing.provider.dialects import chosen_api
 from invoicing.provider.outcomes import Reply
 from invoicing.provider.transport import retry_delay_s
@@ -377,7 +377,7 @@ EVERY_FIELD = {
 
 def test_the_request_carries_the_callers_fields_and_the_shop() -> None:
     request = InvoiceRequest.model_validate(EVERY_FIELD)
-    assert v1.encode_request(request, "ours") == (
+    assert outcomes.request_body(request, "ours") == (
         b'{"amount": 0.10, "currency": "USD", "order_id": "Pedido n\\u00ba 1", "email": "a@b.example", '
         b'"description": "Pay", "shop_id": "ours"}'
     )

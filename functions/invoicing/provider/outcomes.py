@@ -7,7 +7,7 @@ done for sure may be tried again: creating an invoice is not idempotent at the p
 import codecs
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Literal, TypeGuard
@@ -20,8 +20,8 @@ from invoicing.contract.errors import (
     ProviderCredentialsRejected,
     ProviderUnavailable,
 )
-from invoicing.contract.exact_json import NotAJsonObject, parse_json_object
-from invoicing.contract.invoice import Invoice
+from invoicing.contract.exact_json import NotAJsonObject, encode_json_object, parse_json_object
+from invoicing.contract.invoice import Invoice, is_invoice_id
 from invoicing.contract.origins import origin_of
 from invoicing.contract.requests import InvoiceRequest
 from invoicing.contract.statuses import Status
@@ -159,6 +159,50 @@ def _media_types(header: str) -> set[str]:
     # The header is for one value, and proxies add another, which arrives behind a comma: RFC 9110, 8.3.
     values = _QUOTED.sub("", header).split(",")
     return {value.partition(";")[0].strip().lower() for value in values} - {""}
+
+
+def request_body(request: InvoiceRequest, shop_id: str, *, without: Set[str] = frozenset(), **more: object) -> bytes:
+    """Returns the body of a request to create: the caller's fields, the shop, and the amount as an exact JSON number.
+
+    Args:
+        request: What the caller asks for.
+        shop_id: The shop.
+        without: Fields that this version of the API does not have.
+        more: Fields that are not the caller's.
+    """
+    # Not all fields of the object: a direct caller's request also has its idempotency key.
+    fields = request.model_dump(include=set(InvoiceRequest.model_fields) - without, exclude_none=True)
+    return encode_json_object({**fields, "shop_id": shop_id, **more}).encode()
+
+
+def success_in(reply: Reply) -> dict[str, Any]:
+    """Returns the JSON object in a reply with status 200.
+
+    Raises:
+        OutcomeUnknown: As ``object_in``, or the object says that it is an error.
+    """
+    payload = object_in(reply)
+    if payload.get("status") == "error":
+        raise OutcomeUnknown("provider answered 200 with status error")
+    return payload
+
+
+def created(invoice_id: object, pay_url: object, **others: Any) -> Invoice:
+    """Returns the invoice that a reply describes.
+
+    Args:
+        invoice_id: Its id, as far as the reply has one.
+        pay_url: Its link, likewise.
+        others: The optional fields of ``Invoice``.
+
+    Raises:
+        OutcomeUnknown: Without a usable id and link it is no invoice that a buyer can pay.
+    """
+    if not is_invoice_id(invoice_id):
+        raise OutcomeUnknown("provider answered 200 without an invoice id")
+    if not is_link(pay_url):
+        raise OutcomeUnknown("provider answered 200 without a pay link")
+    return Invoice(pay_url=pay_url, invoice_id=invoice_id, **others)
 
 
 def is_link(value: object) -> TypeGuard[str]:

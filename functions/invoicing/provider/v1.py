@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 
 from invoicing.contract.errors import InvoiceRejected, OutcomeUnknown
-from invoicing.contract.exact_json import encode_json_object
-from invoicing.contract.invoice import Invoice, is_invoice_id
+from invoicing.contract.invoice import Invoice
 from invoicing.contract.requests import InvoiceRequest
 from invoicing.contract.statuses import status_or_none
 from invoicing.provider.outcomes import (
@@ -14,18 +13,12 @@ from invoicing.provider.outcomes import (
     Statuses,
     amount_or_none,
     code_or_none,
+    created,
     error_of,
-    is_link,
     object_in,
+    request_body,
+    success_in,
 )
-
-
-def encode_request(request: InvoiceRequest, shop_id: str) -> bytes:
-    """Returns the body for the provider: the caller's fields, the shop, and the amount as an exact JSON number."""
-    # A direct caller's request also has its idempotency key.
-    fields = request.model_dump(include=set(InvoiceRequest.model_fields), exclude_none=True)
-    fields["shop_id"] = shop_id
-    return encode_json_object(fields).encode()
 
 
 def judge(reply: Reply) -> Invoice:
@@ -49,17 +42,10 @@ def judge(reply: Reply) -> Invoice:
 
 
 def _invoice_in(reply: Reply) -> Invoice:
-    payload = object_in(reply)
-    invoice_id, pay_url = payload.get("invoice_id"), payload.get("pay_url")
-    if payload.get("status") == "error":
-        raise OutcomeUnknown("provider answered 200 with status error")
-    if not is_invoice_id(invoice_id):
-        raise OutcomeUnknown("provider answered 200 without an invoice id")
-    if not is_link(pay_url):
-        raise OutcomeUnknown("provider answered 200 without a pay link")
-    return Invoice(
-        pay_url=pay_url,
-        invoice_id=invoice_id,
+    payload = success_in(reply)
+    return created(
+        payload.get("invoice_id"),
+        payload.get("pay_url"),
         currency=code_or_none(payload.get("currency")),
         amount=amount_or_none(payload.get("amount")),
         amount_usd=amount_or_none(payload.get("amount_usd")),
@@ -67,7 +53,7 @@ def _invoice_in(reply: Reply) -> Invoice:
 
 
 def _create(request: InvoiceRequest, shop_id: str) -> Call[Invoice]:
-    return Call("POST", "/v1/invoice/create", encode_request(request, shop_id), judge)
+    return Call("POST", "/v1/invoice/create", request_body(request, shop_id), judge)
 
 
 def _info(invoice_ids: Sequence[str]) -> Call[Statuses]:
