@@ -101,11 +101,7 @@ bench: on-linux ## Measure start-up and requests into docs/benchmarks.md
 	@$(LOCAL)/bin/python -m tests.benchmarks.first_click
 
 docs: ## Print the tested fault matrix and the simulations of patience and of the watch into docs/
-	@$(WITH) $(DEV)/ready -- $(DEV)/bin/python -m tests.integration.fault_matrix
-	@$(WITH) $(DEV)/ready -- $(DEV)/bin/python -m tests.integration.payment_faults
-	@PYTHONPATH=functions $(DEV)/bin/python -m tests.benchmarks.patience
-	@PYTHONPATH=functions $(DEV)/bin/python -m tests.benchmarks.watch
-	@echo "The tables in docs/ are up to date."
+	@$(WITH) $(DEV)/ready -- infra/dev/docs
 
 openapi: ## Print the contract into docs/openapi.yaml
 	@PYTHONPATH=functions $(WITH) $(DEV)/ready -- $(DEV)/bin/python -m infra.openapi

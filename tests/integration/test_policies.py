@@ -40,7 +40,6 @@ SERVICES = ("dynamodb", "events", "iam", "kms", "lambda", "logs", "s3", "secrets
 TRACES = {"xray:PutTelemetryRecords", "xray:PutTraceSegments"}
 _FOLLOWS = {
     ("secretsmanager:GetSecretValue", "ProviderSecret"),
-    ("dynamodb:GetItem", "InvoiceTable"),
     ("dynamodb:UpdateItem", "InvoiceTable"),
     ("events:PutEvents", "EventBus"),
 }
@@ -52,9 +51,9 @@ CALLS = {
         ("dynamodb:UpdateItem", "IdempotencyTable"),
         ("dynamodb:PutItem", "InvoiceTable"),
     },
-    "InvoiceInfoFunction": _FOLLOWS,
-    "PostbackFunction": _FOLLOWS,
-    "WatchFunction": _FOLLOWS | {("dynamodb:Query", "DueIndex")},
+    "InvoiceInfoFunction": _FOLLOWS | {("dynamodb:GetItem", "InvoiceTable")},
+    "PostbackFunction": _FOLLOWS | {("dynamodb:GetItem", "InvoiceTable")},
+    "WatchFunction": _FOLLOWS | {("dynamodb:Query", "DueIndex"), ("dynamodb:BatchGetItem", "InvoiceTable")},
 }
 
 

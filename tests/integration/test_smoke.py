@@ -103,11 +103,11 @@ def test_a_stack_with_a_price_list_passes_and_says_that_an_invoice_needs_an_item
         stack = start_stack(parameters={"PriceListUrl": site.url})
         url = stack.endpoints["invoice_url"]
         status, output = smoke(url, create="1", item="mug")
-        assert (status, lines(output)) == (0, ["ok"] * 4 + ["-"]), output
+        assert (status, lines(output)) == (0, ["ok"] * 6 + ["-"] * 2), output
         assert [invoice["amount"] for invoice in stack.seen()["invoices"].values()] == [19.99]
         for arguments in ({}, {"item": "hat"}):
             status, output = smoke(url, create="1", **arguments)
-            assert (status, lines(output)[-2]) == (1, "FAIL"), output
+            assert (status, lines(output).count("FAIL")) == (1, 1), output
             assert "wants ITEM=" in output
     finally:
         site.server.stop()

@@ -70,13 +70,14 @@ TRACES = [("xray:PutTelemetryRecords", "*"), ("xray:PutTraceSegments", "*")]
 ALL_FUNCTIONS = [arn for name in FUNCTIONS for arn in (attribute(name), {"Fn::Sub": f"${{{name}.Arn}}:*"})]
 FOLLOW_PAYMENTS = [
     ("secretsmanager:GetSecretValue", {"Ref": "ProviderSecret"}),
-    *((f"dynamodb:{action}Item", attribute("InvoiceTable")) for action in ("Get", "Update")),
+    ("dynamodb:UpdateItem", attribute("InvoiceTable")),
     (
         "events:PutEvents",
         {"Fn::Sub": "arn:${AWS::Partition}:events:${AWS::Region}:${AWS::AccountId}:event-bus/${EventBus}"},
     ),
     *WITH_KEY,
 ]
+LOOK_UP = [("dynamodb:GetItem", attribute("InvoiceTable"))]
 # What a role may do on top of writing its function's logs and traces. A function that only computes needs no entry.
 PERMISSIONS: dict[str, list[tuple[str, Any]]] = {
     "CreateInvoiceRole": [
@@ -86,8 +87,8 @@ PERMISSIONS: dict[str, list[tuple[str, Any]]] = {
         ("sqs:SendMessage", attribute("FailedEvents")),
         *WITH_KEY,
     ],
-    "InvoiceInfoRole": FOLLOW_PAYMENTS,
-    "PostbackRole": FOLLOW_PAYMENTS,
+    "InvoiceInfoRole": [*LOOK_UP, *FOLLOW_PAYMENTS],
+    "PostbackRole": [*LOOK_UP, *FOLLOW_PAYMENTS],
     "WatchRole": [
         *FOLLOW_PAYMENTS,
         ("dynamodb:BatchGetItem", attribute("InvoiceTable")),
