@@ -43,10 +43,9 @@ def trim(data: Path) -> None:
         packed = sorted((data / service).glob("*/*.json.gz"))
         if not packed:
             raise FileNotFoundError(f"No models in {data / service}: has botocore moved its data?")
+        for examples in (data / service).glob("*/examples-*.json"):
+            examples.unlink()  # for pages of documentation alone
         for file in packed:
-            if file.name.startswith("examples"):  # for pages of documentation alone
-                file.unlink()
-                continue
             content = json.loads(gzip.decompress(file.read_bytes()), object_hook=_undocumented)
             if file.name == "service-2.json.gz":
                 _keep(operations, content)
