@@ -23,7 +23,8 @@ from invoicing.contract.origins import origin_of
 from invoicing.contract.requests import InvoiceRequest, Item, ItemsRequest
 from invoicing.contract.settings import CreateInvoiceSettings
 from invoicing.credentials import Credentials, CredentialStore
-from invoicing.invoices import InvoiceRecord, InvoiceTable, new_item
+from invoicing.invoice_record import InvoiceRecord, new_item
+from invoicing.invoices import InvoiceTable
 from invoicing.keys import Delivery, IdempotencyKey, InvoiceRecords
 from invoicing.observability import (
     IMPATIENT,

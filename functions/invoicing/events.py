@@ -12,7 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from invoicing.aws import LASTING_ERRORS
 from invoicing.contract.errors import ProviderUnavailable, ServiceNotConfigured
 from invoicing.contract.statuses import Status
-from invoicing.invoices import InvoiceRecord
+from invoicing.invoice_record import InvoiceRecord
 from invoicing.observability import EVENT_NOT_PUBLISHED, EVENT_PUBLISHED, logger, metrics
 
 if TYPE_CHECKING:

@@ -14,18 +14,16 @@ Every write says under which condition it holds, because each may arrive late, t
 """
 
 import contextlib
-import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from invoicing.aws import LASTING_ERRORS
 from invoicing.contract.errors import InternalError, ProviderUnavailable, ServiceNotConfigured
-from invoicing.contract.statuses import DELIVERABLE, STATUSES, Status, lower_than, status_or_none
+from invoicing.contract.statuses import DELIVERABLE, Status, lower_than
+from invoicing.invoice_record import NOW, InvoiceRecord, next_due_s, number, record_of, seen_at, shard_of
 from invoicing.observability import logger, metrics
 
 if TYPE_CHECKING:
@@ -34,49 +32,8 @@ if TYPE_CHECKING:
 INDEX = "due"
 # Pages of one invoice ask the provider once in this many seconds, whatever their number.
 ASK_AGAIN_AFTER_S = 5
-# How long after its creation an invoice is asked about, if nobody says sooner that it was paid.
-_HOURS = (1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 26)
-SCHEDULE_S = (10 * 60, 30 * 60, *(hours * 60 * 60 for hours in _HOURS))
-# Partitions of the index: what cannot wait, and the schedule's, by a hash of the invoice's id.
-NOW = "now"
-SHARDS = tuple("0123456789")
 # https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html
 MAX_READ_AT_ONCE = 100
-
-
-@dataclass(frozen=True, slots=True)
-class InvoiceRecord:
-    """One invoice as the table has it.
-
-    Args:
-        invoice_id: The provider's id, without ``INV-``.
-        amount: What was asked for, as a plain decimal, in whole units of the currency.
-        currency: The currency that it was asked for in.
-        api: The version of the provider's API that created it.
-        created_s: When it was created, in whole seconds since 1970.
-        order_id: The caller's id of the order.
-        items: What was bought, if the shop sets the prices: id and quantity of each.
-        status: The highest status that was seen.
-        seen_s: When each status was first seen, in whole seconds since 1970.
-        unpublished: The statuses whose events may not have been published yet.
-        due_s: When the provider is to be asked again; ``None`` when it is not.
-        late_since_s: When it was due first, if it was put behind others since; else ``due_s``.
-        hurried: How often it was made due at once.
-    """
-
-    invoice_id: str
-    amount: str
-    currency: str
-    api: str
-    created_s: int
-    order_id: str | None = None
-    items: tuple[tuple[str, int], ...] = ()
-    status: Status = "created"
-    seen_s: dict[Status, int] = field(default_factory=dict)
-    unpublished: frozenset[Status] = frozenset()
-    due_s: int | None = None
-    late_since_s: int | None = None
-    hurried: int = 0
 
 
 class InvoiceTable:
@@ -121,7 +78,7 @@ class InvoiceTable:
         """
         with _as_unavailable():
             found = self._client.get_item(TableName=self._table_name, Key=_key(invoice_id), ConsistentRead=True)
-        return _record_of(found["Item"]) if "Item" in found else None
+        return record_of(found["Item"]) if "Item" in found else None
 
     def read_due(self, invoice_ids: Sequence[str]) -> tuple[list[InvoiceRecord], list[str]]:
         """Reads invoices that the index has as due.
@@ -151,7 +108,7 @@ class InvoiceTable:
         for item in answer["Responses"].get(self._table_name, []):
             invoice_id = item["invoice_id"]["S"]
             try:
-                records[invoice_id] = _record_of(item)
+                records[invoice_id] = record_of(item)
             except InternalError as error:
                 metrics.add_metric(type(error).__name__, "Count", 1)
                 logger.error("a damaged record is left out", reason=error.reason)
@@ -180,11 +137,11 @@ class InvoiceTable:
             "SET #status = :status, #seen = if_not_exists(#seen, :now), #queue = :queue, #due = :now "
             "ADD #unpublished :statuses",
             f"attribute_exists(invoice_id) AND #status IN ({', '.join(names)})",
-            {"#status": "status", "#seen": _seen_at(status), "#unpublished": "unpublished", **_DUE_NAMES},
+            {"#status": "status", "#seen": seen_at(status), "#unpublished": "unpublished", **_DUE_NAMES},
             {
                 ":status": {"S": status},
                 ":statuses": {"SS": [status]},
-                ":now": _number(int(self._clock())),
+                ":now": number(int(self._clock())),
                 ":queue": {"S": NOW},
                 **{name: {"S": other} for name, other in zip(names, lower, strict=True)},
             },
@@ -234,7 +191,7 @@ class InvoiceTable:
             "SET #asked = :now",
             "attribute_exists(invoice_id) AND (attribute_not_exists(#asked) OR #asked < :before)",
             {"#asked": "asked_at"},
-            {":now": _number(now_s), ":before": _number(now_s - ASK_AGAIN_AFTER_S)},
+            {":now": number(now_s), ":before": number(now_s - ASK_AGAIN_AFTER_S)},
         )
         return taken is not None
 
@@ -252,9 +209,9 @@ class InvoiceTable:
             "attribute_exists(invoice_id) AND NOT #status IN (:paid, :overpaid)",
             {"#status": "status", "#hurried": "hurried", **_DUE_NAMES},
             {
-                ":one": _number(1),
+                ":one": number(1),
                 ":queue": {"S": NOW},
-                ":now": _number(int(self._clock())),
+                ":now": number(int(self._clock())),
                 ":paid": {"S": "paid"},
                 ":overpaid": {"S": "overpaid"},
             },
@@ -290,7 +247,7 @@ class InvoiceTable:
             "SET #due = :now, behind_at = :now, late_since = :since",
             "attribute_exists(invoice_id) AND #due <= :now",
             {"#due": "due"},
-            {":now": _number(int(self._clock())), ":since": _number(invoice.late_since_s or 0)},
+            {":now": number(int(self._clock())), ":since": number(invoice.late_since_s or 0)},
         )
 
     def due(self, queue: str) -> Iterator[tuple[str, int]]:
@@ -311,7 +268,7 @@ class InvoiceTable:
                     IndexName=INDEX,
                     KeyConditionExpression="#queue = :queue AND #due <= :now",
                     ExpressionAttributeNames=_DUE_NAMES,
-                    ExpressionAttributeValues={":queue": {"S": queue}, ":now": _number(int(self._clock()))},
+                    ExpressionAttributeValues={":queue": {"S": queue}, ":now": number(int(self._clock()))},
                     **start,
                 )
             for item in page["Items"]:
@@ -338,55 +295,13 @@ class InvoiceTable:
                 )
         except _ConditionRefused:
             return None
-        return _record_of(written["Attributes"])
+        return record_of(written["Attributes"])
 
     def _next_due_s(self, invoice: InvoiceRecord) -> int | None:
         # Nothing is news after these. A postback about a canceled invoice is still followed.
         if invoice.status in DELIVERABLE or invoice.status == "canceled":
             return None
         return next_due_s(invoice.created_s, self._clock())
-
-
-def new_item(invoice: InvoiceRecord, *, retention_s: int) -> dict[str, Any]:
-    """Returns a new invoice as the table keeps it, in DynamoDB's JSON.
-
-    Args:
-        invoice: The invoice; nothing has happened to it yet.
-        retention_s: How long it is kept after its creation, in seconds.
-    """
-    item: dict[str, Any] = {
-        "invoice_id": {"S": invoice.invoice_id},
-        "amount": {"S": invoice.amount},
-        "currency": {"S": invoice.currency},
-        "api": {"S": invoice.api},
-        "status": {"S": "created"},
-        "created_at": _number(invoice.created_s),
-        "expiration": _number(invoice.created_s + retention_s),
-        "queue": {"S": shard_of(invoice.invoice_id)},
-        "due": _number(invoice.created_s + SCHEDULE_S[0]),
-    }
-    if invoice.order_id is not None:
-        item["order_id"] = {"S": invoice.order_id}
-    if invoice.items:
-        item["items"] = {
-            "L": [{"M": {"id": {"S": name}, "quantity": _number(quantity)}} for name, quantity in invoice.items]
-        }
-    return item
-
-
-def next_due_s(created_s: int, now_s: float) -> int | None:
-    """Returns when an invoice is due next by the schedule, or ``None`` after its last time.
-
-    Args:
-        created_s: When it was created, in seconds since 1970.
-        now_s: Now, likewise.
-    """
-    return next((created_s + after_s for after_s in SCHEDULE_S if created_s + after_s > now_s), None)
-
-
-def shard_of(invoice_id: str) -> str:
-    """Returns the partition of the index that an invoice waits in: a hot one would be throttled."""
-    return SHARDS[hashlib.sha256(invoice_id.encode()).digest()[0] % len(SHARDS)]
 
 
 _DUE_NAMES = {"#queue": "queue", "#due": "due"}
@@ -415,56 +330,15 @@ def _key(invoice_id: str) -> dict[str, Any]:
     return {"invoice_id": {"S": invoice_id}}
 
 
-def _number(value: int) -> dict[str, str]:
-    return {"N": str(value)}
-
-
-def _seen_at(status: Status) -> str:
-    return f"{status}_at"
-
-
 def _hurried_no_more_than(invoice: InvoiceRecord) -> tuple[str, dict[str, Any]]:
     """Returns the condition that nobody has hurried an invoice since it was read, and the condition's values."""
     if not invoice.hurried:
         return "attribute_not_exists(#hurried)", {}
-    return "#hurried = :hurried", {":hurried": _number(invoice.hurried)}
+    return "#hurried = :hurried", {":hurried": number(invoice.hurried)}
 
 
 def _next(invoice_id: str, due_s: int | None) -> tuple[str, dict[str, str], dict[str, Any]]:
     if due_s is None:
         return "REMOVE #queue, #due", _DUE_NAMES, {}
-    values = {":queue": {"S": shard_of(invoice_id)}, ":due": _number(due_s)}
+    values = {":queue": {"S": shard_of(invoice_id)}, ":due": number(due_s)}
     return "SET #queue = :queue, #due = :due", _DUE_NAMES, values
-
-
-def _record_of(item: dict[str, Any]) -> InvoiceRecord:
-    try:
-        status = status_or_none(item["status"]["S"])
-        seen_s = {other: int(item[_seen_at(other)]["N"]) for other in STATUSES if _seen_at(other) in item}
-        unpublished: frozenset[Status] = frozenset(
-            filter(None, map(status_or_none, item.get("unpublished", {"SS": []})["SS"]))
-        )
-        due_s = int(item["due"]["N"]) if "due" in item else None
-        # An event needs amount and times.
-        if status is None or unpublished - seen_s.keys() or not Decimal(item["amount"]["S"]).is_finite():
-            raise ValueError("no status, no amount, or no time of a status")  # noqa: TRY301 - the same as any other damage
-        return InvoiceRecord(
-            invoice_id=item["invoice_id"]["S"],
-            amount=item["amount"]["S"],
-            currency=item["currency"]["S"],
-            api=item["api"]["S"],
-            created_s=int(item["created_at"]["N"]),
-            order_id=item["order_id"]["S"] if "order_id" in item else None,
-            items=tuple((line["M"]["id"]["S"], int(line["M"]["quantity"]["N"])) for line in item["items"]["L"])
-            if "items" in item
-            else (),
-            status=status,
-            seen_s=seen_s,
-            unpublished=unpublished,
-            due_s=due_s,
-            late_since_s=int(item["late_since"]["N"]) if due_s and item.get("behind_at") == item["due"] else due_s,
-            hurried=int(item.get("hurried", {"N": "0"})["N"]),
-        )
-    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
-        invoice_id = item.get("invoice_id", {}).get("S", "of no id")
-        raise InternalError(f"the record of invoice {invoice_id} is damaged: {type(error).__name__}") from None

@@ -16,7 +16,8 @@ from invoicing.contract.settings import PaymentSettings
 from invoicing.contract.statuses import DELIVERABLE, Status
 from invoicing.credentials import CredentialStore
 from invoicing.events import EventBus
-from invoicing.invoices import InvoiceRecord, InvoiceTable
+from invoicing.invoice_record import InvoiceRecord
+from invoicing.invoices import InvoiceTable
 from invoicing.observability import AMOUNT_PAID, INVOICE_PAID, INVOICE_UNKNOWN, logger, metrics
 from invoicing.provider.dialects import chosen_api
 from invoicing.provider.outcomes import Api, Statuses

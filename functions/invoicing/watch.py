@@ -15,7 +15,8 @@ from typing import NamedTuple
 from invoicing.contract.errors import InvoicingError
 from invoicing.contract.settings import PaymentSettings
 from invoicing.contract.statuses import DELIVERABLE
-from invoicing.invoices import MAX_READ_AT_ONCE, NOW, SHARDS, InvoiceRecord, InvoiceTable
+from invoicing.invoice_record import NOW, SHARDS, InvoiceRecord
+from invoicing.invoices import MAX_READ_AT_ONCE, InvoiceTable
 from invoicing.observability import OLDEST_DUE, WATCH_STOPPED, logger, metrics
 from invoicing.payments import ASK_LIMIT_S, Payments
 

@@ -18,7 +18,8 @@ from invoicing.contract.errors import ProviderUnavailable
 from invoicing.contract.statuses import Status, lower_than
 from invoicing.credentials import Credentials
 from invoicing.events import EventBus
-from invoicing.invoices import NOW, SCHEDULE_S, SHARDS, InvoiceRecord, InvoiceTable, next_due_s, shard_of
+from invoicing.invoice_record import NOW, SCHEDULE_S, SHARDS, InvoiceRecord, next_due_s, shard_of
+from invoicing.invoices import InvoiceTable
 from invoicing.observability import logger, metrics
 from invoicing.payments import Payments
 from invoicing.provider.dialects import chosen_api

@@ -9,7 +9,8 @@ import pytest
 from invoicing.contract.errors import ProviderCredentialsRejected
 from invoicing.credentials import Credentials
 from invoicing.events import EventBus
-from invoicing.invoices import InvoiceRecord, InvoiceTable, new_item
+from invoicing.invoice_record import InvoiceRecord, new_item
+from invoicing.invoices import InvoiceTable
 from invoicing.payments import Payments
 from invoicing.provider.outcomes import Api, Call
 from tests.support.samples import Clock

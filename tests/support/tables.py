@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import boto3
 
 from invoicing.contract.statuses import Status
-from invoicing.invoices import InvoiceRecord, new_item
+from invoicing.invoice_record import InvoiceRecord, new_item
 from tests.support.account import NOBODY, REGION, SERVICE, create_table
 
 if TYPE_CHECKING:

@@ -74,7 +74,7 @@ context = types.SimpleNamespace(aws_request_id="request-1", function_name="invoi
     get_remaining_time_in_millis=lambda: 28_000)
 import create_invoice, invoice_info, receive_postback, watch_invoices
 from invoicing import observability
-from invoicing.invoices import InvoiceRecord
+from invoicing.invoice_record import InvoiceRecord
 from invoicing.payments import Payments
 from invoicing.watch import Watcher
 event = {"version": "2.0", "requestContext": {"http": {}}, "headers": {"content-type": "application/json"}}

@@ -21,7 +21,7 @@ import pytest
 from samtranslator.yaml_helper import yaml_parse
 
 from invoicing.events import SOURCE, EventBus
-from invoicing.invoices import InvoiceRecord
+from invoicing.invoice_record import InvoiceRecord
 from tests.support import ROOT
 from tests.support.account import REGION
 from tests.support.bus import Bus, Queue

@@ -12,7 +12,7 @@ import pytest
 
 from invoicing.contract.statuses import STATUSES, Status
 from invoicing.events import DETAIL_TYPES, SOURCE, EventBus
-from invoicing.invoices import InvoiceRecord
+from invoicing.invoice_record import InvoiceRecord
 from tests.support import ROOT
 from tests.support.bus import Bus
 

@@ -9,18 +9,8 @@ from botocore.exceptions import ClientError, ConnectTimeoutError
 
 from invoicing.contract.errors import InternalError, ProviderUnavailable
 from invoicing.contract.statuses import DELIVERABLE, STATUSES, lower_than, status_or_none
-from invoicing.invoices import (
-    ASK_AGAIN_AFTER_S,
-    MAX_READ_AT_ONCE,
-    NOW,
-    SCHEDULE_S,
-    SHARDS,
-    InvoiceRecord,
-    InvoiceTable,
-    new_item,
-    next_due_s,
-    shard_of,
-)
+from invoicing.invoice_record import NOW, SCHEDULE_S, SHARDS, InvoiceRecord, new_item, next_due_s, shard_of
+from invoicing.invoices import ASK_AGAIN_AFTER_S, MAX_READ_AT_ONCE, InvoiceTable
 from tests.support.samples import Clock
 from tests.support.tables import table
 

@@ -17,7 +17,8 @@ from invoicing import payments as payments_module
 from invoicing.contract.errors import InvoicingError
 from invoicing.contract.statuses import DELIVERABLE
 from invoicing.events import EventBus
-from invoicing.invoices import NOW, InvoiceRecord, InvoiceTable, new_item
+from invoicing.invoice_record import NOW, InvoiceRecord, new_item
+from invoicing.invoices import InvoiceTable
 from invoicing.payments import Payments
 from invoicing.provider.outcomes import Api
 from tests.support.payments import FakeCredentials

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from invoicing.contract.errors import OutcomeUnknown, ProviderCredentialsRejected, ProviderUnavailable
-from invoicing.invoices import NOW, InvoiceRecord, InvoiceTable, new_item
+from invoicing.invoice_record import NOW, InvoiceRecord, new_item
+from invoicing.invoices import InvoiceTable
 from invoicing.provider.transport import MAX_ATTEMPTS
 from tests.support.payments import ID, NEW
 

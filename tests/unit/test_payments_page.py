@@ -11,7 +11,8 @@ import pytest
 
 from invoicing.contract.statuses import DELIVERABLE, STATUSES
 from invoicing.events import DETAIL_TYPES
-from invoicing.invoices import SCHEDULE_S, InvoiceRecord, InvoiceTable, new_item
+from invoicing.invoice_record import SCHEDULE_S, InvoiceRecord, new_item
+from invoicing.invoices import InvoiceTable
 from tests.support import ROOT
 from tests.support.samples import Clock
 from tests.support.tables import table

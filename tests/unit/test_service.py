@@ -30,7 +30,7 @@ from invoicing.contract.requests import InvoiceRequest, ItemsRequest
 from invoicing.contract.settings import CreateInvoiceSettings
 from invoicing.create import RESERVE_S, InvoiceService
 from invoicing.credentials import Credentials
-from invoicing.invoices import shard_of
+from invoicing.invoice_record import shard_of
 from invoicing.keys import Delivery, IdempotencyKey
 from invoicing.observability import INVOICE_NOT_RECORDED, TEST_INVOICE_CREATED, logger, metrics
 from invoicing.patience import IMPATIENT_AFTER

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from invoicing.contract.errors import OutcomeUnknown, ProviderUnavailable
-from invoicing.invoices import NOW, SCHEDULE_S, SHARDS, InvoiceRecord, InvoiceTable, new_item
+from invoicing.invoice_record import NOW, SCHEDULE_S, SHARDS, InvoiceRecord, new_item
+from invoicing.invoices import InvoiceTable
 from invoicing.watch import MOST_FAILURES, ROUND_S, Watcher
 from tests.support.payments import FakeProvider
 from tests.support.samples import Clock

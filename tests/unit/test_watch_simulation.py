@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 import watch_invoices
-from invoicing.invoices import NOW, SCHEDULE_S, SHARDS, InvoiceRecord, InvoiceTable, new_item, shard_of
+from invoicing.invoice_record import NOW, SCHEDULE_S, SHARDS, InvoiceRecord, new_item, shard_of
+from invoicing.invoices import InvoiceTable
 from tests.benchmarks import cost
 from tests.benchmarks import watch as simulation
 from tests.support import ROOT
