@@ -1,4 +1,4 @@
-"""Lambda entry point of WatchFunction: on a schedule, it learns of the payments that nobody told us about."""
+"""Lambda entry point of WatchFunction: on a schedule, it finds the payments whose postback did not arrive."""
 
 from invoicing import startup
 

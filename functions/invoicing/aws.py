@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 SECRETS_LIMIT_S = 7.0
 TABLE_LIMIT_S = 3.0
 EVENTS_LIMIT_S = 3.0
-# What waiting does not help with, by table, index and bus; everything else that they answer may pass:
+# Errors of table, index and bus that only the owner can fix. All others are treated as temporary:
 # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html
 # https://docs.aws.amazon.com/eventbridge/latest/APIReference/CommonErrors.html
 LASTING_ERRORS = frozenset({"AccessDeniedException", "ResourceNotFoundException", "ValidationException"})

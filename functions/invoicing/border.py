@@ -1,6 +1,6 @@
 """The border: an API Gateway request in, an answer or a problem out, and what happens around every invocation.
 
-The only module that knows API Gateway's events. What a function does with a request is given to ``handler``.
+The only module that knows API Gateway's events. ``handler`` gets what a function does with a request.
 """
 
 import base64
@@ -33,7 +33,7 @@ _JSON_MEDIA_TYPE = re.compile(r"\s*application/json\s*(;|$)", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
-    """An API Gateway request (payload version 2.0), read and not yet believed.
+    """An API Gateway request (payload version 2.0), read but not yet validated.
 
     Args:
         headers: By name in lower case.
@@ -96,7 +96,7 @@ class HttpAnswer(NamedTuple):
 
 
 class Invocation(NamedTuple):
-    """What a story needs to know of the invocation that it runs in.
+    """What a function needs to know of its invocation.
 
     Args:
         deadline_s: ``time.monotonic()`` at which Lambda ends it.
@@ -192,7 +192,7 @@ def _read_request(event: Mapping[str, Any]) -> HttpRequest:
 def _outcome(exception: Exception, errors: Sequence[type[InvoicingError]]) -> InvoicingError:
     if isinstance(exception, InvoicingError) and type(exception) in errors:
         return exception
-    # Only type and place: the message of an exception that nobody foresaw may hold anything, a key included.
+    # Only type and place: the message of an unforeseen exception may hold anything, even a key.
     frames = traceback.extract_tb(exception.__traceback__)
     places = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
     return InternalError(f"{type(exception).__name__} at {' > '.join(places)}")
@@ -203,7 +203,7 @@ def _report(error: InvoicingError, failure: str, context: "LambdaContext", start
     if error.fields:
         details["fields"] = [field.pointer for field in error.fields]
     is_ours = error.http_status >= 500
-    # What callers do wrong is not an error of ours.
+    # A caller's mistake is not an error of ours.
     (logger.error if is_ours else logger.info)(failure, **details)
     metrics.add_metric(type(error).__name__, "Count", 1)
     if is_ours and error.blames_version:  # to Lambda, a reply like any other

@@ -206,11 +206,11 @@ class InvoiceService:
         self, request: InvoiceRequest, credentials: Credentials, budget: "_Budget", latest_s: float
     ) -> Invoice:
         if min(budget.left_s, latest_s - time.monotonic()) < MIN_ATTEMPT_S:
-            # Not the provider's failure: it was not called, so there is nothing to learn about it.
+            # Not the provider's failure: it was not called.
             raise ProviderUnavailable("no time left for a call to the provider")
 
         call = self._api.create(request, credentials.shop_id)
-        with budget:  # the provider's time runs only while it is called: not while the secret is read
+        with budget:  # the provider's time runs only while it is called, not while the secret is read
             deadline_s = min(time.monotonic() + budget.left_s, latest_s)
             try:
                 return self._provider.perform(call, credentials, deadline_s=deadline_s)
@@ -220,8 +220,8 @@ class InvoiceService:
                 )
 
     def _check_link(self, invoice: Invoice) -> None:
-        # After the key was completed, and at every replay: the invoice exists whatever its link is, so the key keeps it
-        # and delivers it once the owner has allowed the origin. Trying again would only make one more invoice.
+        # Checked after the key was completed, and at every replay. The invoice exists whatever its link is: the key
+        # keeps it, and delivers it once the owner has allowed the origin. Another try would only make one more invoice.
         origin = origin_of(invoice.pay_url)
         if origin not in self._settings.cryptocloud_pay_origins:
             raise PayLinkRefused(f"the pay link is of {origin}: allow that origin in PayOrigins, or ask CryptoCloud")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
 CACHE_S = 300
-# While Secrets Manager is down, this long passes between two tries to refresh: not every request may wait for it.
+# While Secrets Manager is down, try again only this often: a request must not wait for each try.
 REFRESH_RETRY_S = 30
 # Errors that only the owner can fix. All others are treated as temporary:
 # https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_GetSecretValue.html#API_GetSecretValue_Errors
@@ -32,7 +32,7 @@ _LASTING_ERRORS = frozenset(
 )
 
 
-# What comes along when people copy and paste.
+# Characters that come along when people copy and paste.
 _AROUND = re.compile(r"^[\s\ufeff]+|[\s\ufeff]+$")
 _TOKEN = re.compile(r"token\s+", re.IGNORECASE)
 
@@ -91,7 +91,7 @@ class CredentialStore:
         client: A Secrets Manager client.
         secret_arn: ARN or name of the secret.
         first: The client's answer for this secret, begun ahead; in place of the first call.
-        clock: Wall time in seconds. Not a monotonic clock: that one stops while a sandbox is frozen.
+        clock: Wall time in seconds. Not a monotonic clock: that one stops while an instance is frozen.
     """
 
     def __init__(
@@ -161,7 +161,7 @@ def _parse(secret_string: Any) -> Credentials:
     try:
         return Credentials.model_validate_json(_AROUND.sub("", secret_string or ""))
     except ValidationError as error:
-        # hide_input_in_errors does not reach errors(): only names and rules are taken from it.
+        # hide_input_in_errors does not change errors(): take only names and rules from it.
         faults = (f"{'.'.join(map(str, fault['loc'])) or 'secret'}: {fault['msg']}" for fault in error.errors())
         raise ServiceNotConfigured(
             f'the secret must be JSON like {{"api_key": "…", "shop_id": "…"}}: {"; ".join(faults)}'

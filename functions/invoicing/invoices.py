@@ -220,7 +220,7 @@ class InvoiceTable:
         )
 
     def take_turn(self, invoice_id: str) -> bool:
-        """Tells whether this caller may ask the provider about an invoice now.
+        """Returns whether this caller may ask the provider about an invoice now.
 
         All callers of all execution environments together get one turn in ``ASK_AGAIN_AFTER_S`` seconds.
 

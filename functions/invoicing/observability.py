@@ -27,7 +27,7 @@ NAMESPACE = "CryptoCloudInvoices"
 logger = Logger()
 metrics = Metrics(namespace=NAMESPACE)
 
-# Each error is also counted, under the name of its class.
+# Each error is also counted under the name of its class.
 INVOICE_CREATED = "InvoiceCreated"
 TEST_INVOICE_CREATED = "TestInvoiceCreated"
 INVOICE_REPLAYED = "InvoiceReplayed"
@@ -50,11 +50,10 @@ EVENT_NOT_PUBLISHED = "EventNotPublished"
 OLDEST_DUE = "OldestDue"
 WATCH_STOPPED = "WatchStopped"
 
-# Not every invocation counts something, and that is fine.
+# It is fine if an invocation counts nothing.
 warnings.filterwarnings("ignore", "No application metrics to publish")
 
-# At DEBUG botocore logs whole replies, the secret's value among them. That never reaches the log, whatever level an
-# owner sets.
+# At DEBUG botocore logs whole replies, the secret's value among them. That must never reach the log, at any level.
 logging.getLogger("botocore").setLevel(logging.WARNING)
 
 
@@ -72,15 +71,15 @@ def warn_of_switched_off_promises() -> None:
 
 
 def log_created(invoice_id: str, amount: Decimal, currency: str) -> None:
-    """Counts a created invoice and logs its id at once: a later crash cannot lose the line, nor can a log level.
+    """Counts a created invoice and logs its id at once, at any log level. A later crash cannot lose the line.
 
     Args:
         invoice_id: The provider's id of the invoice.
-        amount: What it asks for, in whole units of the currency, such as dollars. CloudWatch keeps a binary float: the
-            metric is a figure to look at.
+        amount: What it asks for, in whole units of the currency, such as dollars. CloudWatch keeps a binary float, so
+            the metric is only for looking at.
         currency: Its code, such as ``USD``. It is in the metric's name: a dimension would need a record of its own.
     """
-    # At the first level that the owner's settings show: nothing else says which invoice a request made.
+    # At the lowest level that the owner's settings show: no other line says which invoice a request made.
     levels = {logging.INFO: logger.info, logging.WARNING: logger.warning, logging.ERROR: logger.error}
     log = next((log for level, log in levels.items() if level >= _threshold()), logger.critical)
     log("invoice created", invoice_id=invoice_id)
@@ -133,7 +132,7 @@ def count_for_version(name: str, context: "LambdaContext", *, started_s: float) 
             https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html
     """
     dimensions = {"function": context.function_name, "version": context.function_version}
-    # A record of its own: in the invocation's one, the version would be a dimension of every metric.
+    # A separate record: in the invocation's record, the version would become a dimension of every metric.
     with single_metric(name, MetricUnit.Count, 1, namespace=NAMESPACE, default_dimensions=dimensions) as metric:
         metric.set_timestamp(int(started_s * 1000))
         let_pass(metric)

@@ -1,8 +1,7 @@
 """The payment of an invoice, from a hint that something happened to the event that says so.
 
-There is one story for everybody who comes to know of a payment or wants to know: ask the provider, take the step if it
-is one, publish what became true. A postback, a page and the watcher may tell it at the same moment: each event is
-published at least once, and twins are equal.
+Postbacks, pages and the watcher all do the same: ask the provider, take the step if it is one, publish what became
+true. They may do it at the same moment: each event is published at least once, and twins are equal.
 """
 
 import contextlib

@@ -20,7 +20,7 @@ class PostbackReceiver:
     Args:
         credentials: Where the secret key comes from.
         payments: The story of a payment.
-        clock: Wall time in seconds. Not a monotonic clock: that one stands still while a sandbox is frozen.
+        clock: Wall time in seconds. Not a monotonic clock: that one stops while an instance is frozen.
     """
 
     def __init__(

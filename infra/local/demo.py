@@ -52,7 +52,7 @@ def show(endpoints: Endpoints) -> None:
     seen = _control(endpoints, "GET", "/provider")
     _promise(len(seen["calls"]) == len(seen["invoices"]) == 3, "three invoices at the provider, and no other call")
 
-    print("\n5. The buyer of order A-1001 pays, and the shop hears of it\n")
+    print("\n5. The buyer of order A-1001 pays, and the shop learns of it\n")
     _show_payment(endpoints, payload)
     print(
         "\nAll went as promised: 3 invoices at the provider, 1 bad request refused, 1 payment heard of. Next: make run"

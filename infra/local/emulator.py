@@ -2,7 +2,7 @@
 
 SAM CLI's gateway and invoke service run a function through an object with ``invoke``. Theirs starts a container for
 each call; this one keeps a few emulator processes warm, each with the real runtime client in it, as Lambda keeps
-sandboxes.
+instances.
 """
 
 import json
@@ -32,8 +32,8 @@ class Emulator:
 
     Args:
         config: What the template says of the function.
-        python: The interpreter whose environment stands for Lambda's managed runtime.
-        environment: Variables besides those of the template.
+        python: The interpreter whose environment replaces Lambda's managed runtime.
+        environment: Variables in addition to those of the template.
         log: Where the function's standard output and the emulator's START, END and REPORT lines go.
     """
 

@@ -79,7 +79,7 @@ class QuietHandler(BaseHTTPRequestHandler):
         Args:
             status: Its HTTP status.
             content: Its body.
-            headers: By names in which ``_`` stands for ``-``, such as ``Content_Type``.
+            headers: By names with ``_`` in place of ``-``, such as ``Content_Type``.
         """
         self.send_response(status)
         for name, value in headers.items():
@@ -95,7 +95,7 @@ class LoopbackServer:
     Args:
         port: 0 takes a free one.
         handler: Finds ``owner`` as ``self.server.owner``.
-        owner: Whoever the handler answers for.
+        owner: The object that the handler answers for.
     """
 
     def __init__(self, port: int, handler: type[BaseHTTPRequestHandler], owner: object) -> None:
@@ -152,4 +152,4 @@ class _Server(ThreadingHTTPServer):
                 connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Says nothing: a caller that hung up is what half of the faults are about."""
+        """Prints nothing: in half of the faults the caller hangs up."""

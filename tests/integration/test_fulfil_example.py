@@ -16,7 +16,7 @@ from tests.support.tables import create_table
 EXAMPLE = ROOT / "examples" / "fulfil-order"
 BUILT = ROOT / ".aws-sam" / "local" / "template.yaml"
 FUNCTION = "FulfilOrderFunction"
-# Lambda's managed runtime has boto3; the one for the tests stands for it.
+# Lambda's managed runtime has boto3; here the tests' environment has it.
 MANAGED_BOTO3 = {"PYTHONPATH": str(Path(boto3.__file__).parents[1])}
 ORDER = {"order_id": "A-1001", "amount": "19.99", "currency": "USD"}
 

@@ -1,4 +1,4 @@
-"""What a payment meets, for tests: a provider and a bus that answer or fail as they are told, and a table in moto."""
+"""What a payment meets, for tests: a provider and a bus that answer or fail as a test asks, and a table in moto."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -54,7 +54,7 @@ class FakeProvider:
 
 
 class FakeBus:
-    """EventBridge, which accepts everything or answers as it is told to."""
+    """EventBridge, which accepts everything or answers as a test asks."""
 
     def __init__(self) -> None:
         self.details: list[dict[str, Any]] = []

@@ -46,7 +46,7 @@ class Crash(BaseException):
 
 
 class Calls:
-    """Stands before everything that the function calls: ``before`` and ``after`` hear of each call."""
+    """Wraps everything that the function calls: ``before`` and ``after`` hear of each call."""
 
     def __init__(self) -> None:
         self.forget()

@@ -1,4 +1,4 @@
-"""The watcher: a payment that no postback told is learned all the same, in time and in order."""
+"""The watcher: it finds a payment without a postback too, in time and in order."""
 
 import time
 from typing import Any

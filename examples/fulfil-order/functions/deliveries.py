@@ -22,7 +22,7 @@ class DeliveryUnderWay(Exception):
 
 
 def is_done(event_id: str) -> bool:
-    """Tells whether an event, or a twin of it, was handled."""
+    """Returns whether an event, or a twin of it, was handled."""
     return bool(_read(f"event {event_id}"))
 
 
@@ -35,7 +35,7 @@ def note_done(event_id: str) -> None:
 
 
 def is_delivered(order_id: str, invoice_id: str) -> bool:
-    """Tells whether an order was delivered for this invoice."""
+    """Returns whether an order was delivered for this invoice."""
     order = _read(f"order {order_id}")
     return "delivered_at" in order and order["invoice_id"]["S"] == invoice_id
 

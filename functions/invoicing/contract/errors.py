@@ -40,7 +40,7 @@ class InvoicingError(Exception):
     when: ClassVar[str]
     retryable: ClassVar[bool] = False
     default_retry_after_s: ClassVar[int | None] = None
-    # A direct caller never gets it: it cannot happen there, or is another error there.
+    # A direct caller never gets it: it cannot happen there, or it is another error there.
     http_only: ClassVar[bool] = False
     # Whether a new version of a function may be what is wrong, and is rolled back for it.
     blames_version: ClassVar[bool] = True
@@ -75,8 +75,8 @@ class InvoicingError(Exception):
     def for_direct_caller(self, request_id: str) -> "InvoicingError":
         """Returns this error with the problem as its message, in one line of JSON.
 
-        The runtime reports ``str(error)`` as ``errorMessage``. As ``stackTrace`` it adds by itself where the entry
-        point raised it; of what led there, nothing.
+        The runtime reports ``str(error)`` as ``errorMessage``. The runtime adds a ``stackTrace``. Without the traceback
+        it shows only the line in the entry point that raised the error.
         """
         self.args = (json.dumps(self.problem(request_id)),)
         return self.with_traceback(None)

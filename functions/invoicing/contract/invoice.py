@@ -18,8 +18,8 @@ class Invoice(BaseModel):
     """A created invoice: the provider's documented reply.
 
     ``currency`` is a crypto code or absent, never an echo of the request's; ``amount`` and ``amount_usd`` are there
-    when the provider sent them, number or string as it sent them. What ``amount`` counts is the provider's to say:
-    version 2 of its API says a cryptocurrency once one is chosen, which no request of ours does.
+    when the provider sent them, number or string as it sent them. The provider decides what ``amount`` counts: in
+    version 2 of its API it is a cryptocurrency once one is chosen, and our requests choose none.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -33,7 +33,7 @@ class Invoice(BaseModel):
     amount: ReplyAmount | None = Field(default=None, description="As CryptoCloud sent it.")
     amount_usd: ReplyAmount | None = Field(default=None, description="As CryptoCloud sent it.")
 
-    # Whether nobody has to pay it in earnest. For our log alone: it is no part of the reply.
+    # Whether it is of a project in test mode, so no real money comes. Only for our log: it is not in the reply.
     test_mode: bool = Field(default=False, exclude=True)
 
     def payload(self) -> dict[str, str | Decimal]:
@@ -47,5 +47,5 @@ def bare_id(uuid: str) -> str:
 
 
 def is_invoice_id(value: object) -> TypeGuard[str]:
-    """Tells whether this can be an invoice's id, without ``INV-``."""
+    """Returns whether this can be an invoice's id, without ``INV-``."""
     return isinstance(value, str) and _INVOICE_ID.fullmatch(value) is not None

@@ -25,7 +25,7 @@ from invoicing.contract.idempotency_key import RULE, is_idempotency_key
 from invoicing.contract.invoice import INVOICE_ID_PATTERN, bare_id, is_invoice_id
 
 _DECIMAL_STRING = re.compile(r"[0-9]+(\.[0-9]+)?")
-# All but tab and line breaks, whichever a system writes: LF, CR, VT, FF and NEL.
+# All but tab and the line breaks that systems write: LF, CR, VT, FF and NEL.
 _CONTROL_CHARACTERS = r"\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f"
 _CONTROL_CHARACTER = re.compile(f"[{_CONTROL_CHARACTERS}]")
 # What <input type="email"> accepts, so that site and function agree:
@@ -38,7 +38,7 @@ _EMAIL = re.compile(
 # For JSON Schema, which cannot say what an international domain may have.
 _EMAIL_PATTERN = rf"^{_LOCAL_PART}@[^\x00-,/:-@[-`{{-\x7f]+$"
 _MAX_EMAIL_LENGTH = 254
-# Where the two IDNA standards lead to two different domains: both sharp s, the final sigma, the joiners.
+# The two IDNA standards make two different domains of these: both sharp s, the final sigma, the joiners.
 # https://www.unicode.org/reports/tr46/#Deviations
 _AMBIGUOUS_IN_DOMAINS = frozenset("\u00df\u1e9e\u03c2\u200c\u200d")
 _MAX_DECIMALS = 2
@@ -67,7 +67,7 @@ def _exact_amount(value: object) -> Decimal:
 
 
 def _in_cents(amount: Decimal) -> Decimal:
-    # By hand: Decimal's own arithmetic rounds at 28 digits.
+    # Not with Decimal's arithmetic, which rounds at 28 digits.
     _, digits, exponent = amount.as_tuple()
     surplus = -int(exponent) - _MAX_DECIMALS
     if surplus <= 0:
@@ -88,7 +88,7 @@ def _digits_of_integer(value: object) -> object:
 
 
 def _order_id(value: str) -> str:
-    # By category, and not str.isprintable: that refuses characters which are newer than this Python.
+    # By category, not by str.isprintable: that refuses characters that are newer than this Python.
     if any(unicodedata.category(character) in ("Cc", "Cf", "Cs") for character in value):
         raise _rule("must not have control, format or surrogate characters")
     return value
@@ -149,8 +149,8 @@ def _idempotency_key(value: str) -> str:
 Amount = Annotated[
     Decimal,
     BeforeValidator(_exact_amount),
-    # The widest bounds that a deployment can have: those that the template accepts for MinAmount and MaxAmount. Not
-    # multipleOf 0.01: validators that count in binary floats refuse 19.99 by it.
+    # The widest bounds that a deployment can have: those that the template accepts for MinAmount and MaxAmount. No
+    # multipleOf 0.01: validators that use binary floats would refuse 19.99.
     WithJsonSchema(
         {
             "anyOf": [
@@ -226,7 +226,7 @@ class _Fields(BaseModel):
         if not isinstance(data, dict):
             return data
         optional = {name for name, field in cls.model_fields.items() if not field.is_required()}
-        # What callers have no value for. A direct caller's key is not among them: an empty key must not count as none.
+        # Fields that callers may leave empty. A direct caller's key is not one: an empty key must not count as no key.
         empty = optional - {"idempotency_key"}
         null = {*cls.model_fields, *_EITHER}
         return {
@@ -239,8 +239,8 @@ class _Fields(BaseModel):
 class InvoiceRequest(_Fields):
     """What a caller asks for: the provider's documented request, without key and shop.
 
-    An optional field that is ``null`` or ``""`` counts as left out. What ``amount`` is counted in is the provider's to
-    say: its page calls ``amount`` "in USD" and ``currency`` "for conversion"; both are passed on as they are.
+    An optional field that is ``null`` or ``""`` counts as left out. The provider decides what ``amount`` is counted in:
+    its page calls ``amount`` "in USD" and ``currency`` "for conversion"; both are passed on as they are.
     """
 
     amount: Amount = Field(

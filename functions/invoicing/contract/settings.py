@@ -32,7 +32,7 @@ def _or_the_projects(value: object) -> object:
     return None if value == _AS_IN_THE_PROJECT else value
 
 
-# What the template says where the owner leaves something to the settings of their project at the provider.
+# The template's word for: use the settings of the project at the provider.
 _AS_IN_THE_PROJECT = "project"
 # Such as USDT_TRC20.
 _Coin = Annotated[str, Field(pattern=r"^[A-Z0-9_]{2,20}$")]
@@ -52,7 +52,7 @@ class BorderSettings(BaseModel):
     allowed_origins: Annotated[frozenset[str], BeforeValidator(_allowed_origins)] = frozenset()
 
     def allows_origin(self, origin: str) -> bool:
-        """Tells whether a browser page of this origin (an ``Origin`` header's value) may call."""
+        """Returns whether a browser page of this origin (an ``Origin`` header's value) may call."""
         return origin in self.allowed_origins or "*" in self.allowed_origins
 
 

@@ -1,7 +1,7 @@
-"""What every version of the provider's API shares: a call, its reply, and what is believed of a reply.
+"""What every version of the provider's API shares: a call, its reply, and what of a reply is valid.
 
-A call has one of three outcomes: it succeeded, the provider did nothing for sure, or nobody knows. Only what was not
-done for sure may be tried again: creating an invoice is not idempotent at the provider.
+A call has one of three outcomes: it succeeded, the provider certainly did nothing, or nobody knows. Only the second may
+be tried again: creating an invoice is not idempotent at the provider.
 """
 
 import codecs
@@ -67,7 +67,7 @@ class Call[Result]:
         judge: Returns what a reply that can be believed says, or raises the error that the reply means.
         reads: The statuses whose bodies ``judge`` looks at. The body of any other reply is not waited for.
         max_reply_bytes: How long a body may be.
-        headers: Headers besides those of every call.
+        headers: Headers in addition to those of every call.
     """
 
     method: Literal["GET", "POST"]
@@ -106,7 +106,7 @@ class Api:
 def error_of(reply: Reply) -> InvoicingError:
     """Returns what a reply means in every version of the API by its status alone, when it is not 200.
 
-    Not the 400 and the 403: what they mean is the version's to say.
+    Not for 400 and 403: each version says what they mean.
 
     Args:
         reply: What came back.
@@ -131,7 +131,7 @@ def error_of(reply: Reply) -> InvoicingError:
 
 
 def _to_where(location: str | None) -> str:
-    # Only the origin: the rest of an address can hold anything.
+    # Only the origin: the rest of an address may hold anything.
     try:
         return f" to {origin_of(location or '')}"
     except ValueError:
@@ -149,14 +149,14 @@ def object_in(reply: Reply) -> dict[str, Any]:
     if _media_types(reply.content_type) != {"application/json"}:
         raise OutcomeUnknown(f"provider answered {reply.status} with another media type than JSON")
     try:
-        # RFC 8259, 8.1: nobody may send the mark, whoever reads may ignore it.
+        # RFC 8259, 8.1: a sender must not add the mark, a reader may ignore it.
         return parse_json_object(reply.body.removeprefix(codecs.BOM_UTF8))
     except NotAJsonObject:
         raise OutcomeUnknown(f"provider answered {reply.status} without a JSON object") from None
 
 
 def _media_types(header: str) -> set[str]:
-    # The header is for one value, and proxies add another, which arrives behind a comma: RFC 9110, 8.3.
+    # The header has one value, but a proxy may add another after a comma: RFC 9110, 8.3.
     values = _QUOTED.sub("", header).split(",")
     return {value.partition(";")[0].strip().lower() for value in values} - {""}
 
@@ -206,7 +206,7 @@ def created(invoice_id: object, pay_url: object, **others: Any) -> Invoice:
 
 
 def is_link(value: object) -> TypeGuard[str]:
-    """Tells whether this can be a link to a pay page. Whether buyers may be sent there is decided at delivery."""
+    """Returns whether this can be a link to a pay page. Delivery decides whether buyers may be sent there."""
     try:
         return isinstance(value, str) and len(value) <= _MAX_URL_LENGTH and bool(origin_of(value))
     except ValueError:

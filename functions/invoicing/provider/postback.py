@@ -17,7 +17,7 @@ from invoicing.contract.invoice import bare_id, is_invoice_id
 
 # A token is valid for five minutes. Our clock and the provider's may differ by this.
 LEEWAY_S = 60
-# The provider documents neither what else the token claims nor how long its secret keys are.
+# The provider does not document what else the token claims, or how long its secret keys are.
 _ONLY_SIGNATURE_AND_TIME: jwt.types.Options = {
     "require": ["exp"],
     "verify_aud": False,
@@ -65,7 +65,7 @@ def read_postback(body: bytes) -> Postback:
 
 
 def is_signed(token: str, secret_key: str) -> bool:
-    """Tells whether the provider made a token for this project, and not long ago.
+    """Returns whether the provider made a token for this project, and not long ago.
 
     Args:
         token: A JSON web token (RFC 7519).

@@ -1,4 +1,4 @@
-"""Calls over HTTP: deadline, which connection, and what may be tried again.
+"""Calls over HTTP: the deadline, the connection, and what may be tried again.
 
 Creating an invoice is not idempotent at the provider. So each attempt has one of three outcomes: *created*, *not
 created* for sure, or *unknown*; only *not created* is ever tried again here.
@@ -25,12 +25,12 @@ from invoicing.provider.connection import is_idle, open_connection, shut_down
 from invoicing.provider.outcomes import Call, Reply
 
 _CONNECT_TIMEOUT_S = 3.0
-# A connection that idled longer may have been dropped by a peer or a NAT that this sandbox, frozen, never heard from.
+# A peer or a NAT may have dropped a connection that was idle for longer, and a frozen instance does not notice.
 _MAX_IDLE_S = 20.0
 MAX_ATTEMPTS = 3
-# An attempt that has less time than this is not begun: it would only turn "not created" into "unknown".
+# An attempt with less time than this does not begin: it would only turn "not created" into "unknown".
 MIN_ATTEMPT_S = 1.0
-# What must be left of that once we are connected.
+# This much of it must be left after connecting.
 _MIN_ANSWER_S = 0.5
 _BACKOFF_BASE_S = 0.2
 # The socket's own timeout comes that much after the deadline. The connection is shut down at the deadline, and a body
@@ -65,9 +65,9 @@ def retry_delay_s(
 
 
 class Transport:
-    """Calls to one origin, over one connection: a sandbox handles one request at a time.
+    """Calls to one origin, over one connection: an instance handles one request at a time.
 
-    Connecting and talking are kept apart: what fails before the first byte is sent has created nothing.
+    Connecting and talking are separate steps: what fails before the first byte is sent has created nothing.
 
     Args:
         url: An https or http URL, of which only the origin counts.
@@ -166,7 +166,7 @@ class Transport:
         if self._opened:
             connection = self._opened_ahead(self._opened)
             self._opened = None
-        # Without a socket, the last reply said that it ends the connection, or was not read to its end.
+        # There is no socket if the last reply ended the connection, or was not read to its end.
         if connection is None or connection.sock is None:
             return None
         if 0 <= self._wall_clock() - self._used_at_s <= _MAX_IDLE_S and is_idle(connection.sock):
@@ -213,12 +213,12 @@ def _talk(connection: HTTPConnection, call: Call[Any], headers: Mapping[str, str
     try:
         response = connection.getresponse()
     except Exception as error:
-        # Anything: libraries that read what strangers send raise more than they document, and the request is out.
+        # Any exception: libraries that parse foreign data raise more than they document, and the request is out.
         raise OutcomeUnknown(f"no answer after the request was sent: {type(error).__name__}") from None
-    # Whatever is wrong with a body that nobody judges does not matter.
+    # Errors in a body that nobody reads do not matter.
     body = _body_of(response, call.max_reply_bytes) if response.status in call.reads else b""
     if not response.isclosed():
-        connection.close()  # there is more to come, which the next caller must not get
+        connection.close()  # more data may come, and the next caller must not get it
     return Reply(
         response.status,
         body,
@@ -233,7 +233,7 @@ def _body_of(response: urllib3.BaseHTTPResponse, max_bytes: int) -> bytes | None
     try:
         body = response.read(max_bytes + 1)
     except Exception:
-        return None  # what the status alone says is for the judge to know
+        return None  # the judge decides what the status alone means
     return body if len(body) <= max_bytes else None
 
 
@@ -243,7 +243,7 @@ def _judge[Result](call: Call[Result], reply: Reply) -> Result:
     except InvoicingError:
         raise
     except Exception as error:
-        # A fault of ours, but the request is out all the same: nobody knows what came of it.
+        # A fault of ours, but the request is out: nobody knows its outcome.
         raise OutcomeUnknown(f"reply {reply.status} could not be judged: {type(error).__name__}") from error
 
 

@@ -35,7 +35,7 @@ _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
 def v2(*, lifetime_minutes: int | None = None, coins: Sequence[str] | None = None) -> Api:
-    """Returns version 2 of the API as an owner wants it spoken.
+    """Returns version 2 of the API with the owner's settings.
 
     Args:
         lifetime_minutes: How long buyers have to pay; ``None`` leaves that to the project's settings.
@@ -75,7 +75,7 @@ def judge(reply: Reply) -> Invoice:
         case 200:
             return _invoice_in(reply)
         case 400:
-            # Whatever the body is: that the request was refused is what a 400 means (RFC 9110, section 15.5.1), and the
+            # Whatever the body is: a 400 means that the request was refused (RFC 9110, section 15.5.1), and the
             # provider documents it so. A proxy in front of the API says 400 of what it did not pass on.
             raise InvoiceRejected("provider answered 400")
     # A 403 in HTML is a firewall's, and that is no "not created": a firewall may also read replies and hold back one of
@@ -139,7 +139,7 @@ def _invoice_in(reply: Reply) -> Invoice:
         invoice_id,
         pay_url,
         currency=code,
-        # In cryptocurrency once one is chosen. Without its code, nobody could say what the amount counts.
+        # It is in cryptocurrency once one is chosen. Without the code of that, the amount says nothing.
         amount=amount_or_none(result.get("amount")) if code or currency is None else None,
         amount_usd=amount_or_none(result.get("amount_usd")),
         test_mode=result.get("test_mode") is True,
