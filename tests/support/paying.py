@@ -1,5 +1,6 @@
 """What a buyer, the provider and the schedule do on the local stack, and what the shop hears of it."""
 
+import functools
 from typing import Any
 
 import boto3
@@ -82,6 +83,7 @@ def post_postback(stack: Stack, invoice_id: str, token: str) -> int:
     return stack._http.request("POST", stack.endpoints["postback_url"], json=fields).status
 
 
+@functools.cache
 def invoice_table(stack: Stack) -> Any:
     """Returns the table of invoices, as the owner of the stack reaches it."""
     resource = boto3.resource("dynamodb", endpoint_url=stack.endpoints["table_url"], **NOBODY)
