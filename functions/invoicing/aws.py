@@ -1,6 +1,7 @@
 """The AWS clients, from one session and with explicit time limits."""
 
 import functools
+import logging
 from typing import TYPE_CHECKING
 
 import boto3
@@ -21,6 +22,11 @@ EVENTS_LIMIT_S = 3.0
 LASTING_ERRORS = frozenset({"AccessDeniedException", "ResourceNotFoundException", "ValidationException"})
 _SECRETS = Config(connect_timeout=1, read_timeout=2, retries={"total_max_attempts": 2, "mode": "standard"})
 _TABLE = _EVENTS = Config(connect_timeout=0.5, read_timeout=0.5, retries={"total_max_attempts": 2, "mode": "standard"})
+
+
+# At DEBUG botocore logs whole replies, the secret's value among them. That must never reach the log, at any level. Set
+# here, before there is any client: the first call is made while the rest is imported.
+logging.getLogger("botocore").setLevel(logging.WARNING)
 
 
 @functools.cache

@@ -53,9 +53,6 @@ WATCH_STOPPED = "WatchStopped"
 # It is fine if an invocation counts nothing.
 warnings.filterwarnings("ignore", "No application metrics to publish")
 
-# At DEBUG botocore logs whole replies, the secret's value among them. That must never reach the log, at any level.
-logging.getLogger("botocore").setLevel(logging.WARNING)
-
 
 def warn_of_switched_off_promises() -> None:
     """Logs each setting of the environment that switches off something that our documentation promises."""

@@ -15,8 +15,10 @@ KEYS = CREATE["parameters"][0]["examples"]
 
 
 @pytest.mark.parametrize("name", REQUESTS)
-def test_an_example_of_a_request_creates_an_invoice(stack, name) -> None:
-    assert stack.post(REQUESTS[name]["value"]).status == 200
+def test_an_example_of_a_request_creates_an_invoice(request, name) -> None:
+    example = REQUESTS[name]["value"]
+    stack = request.getfixturevalue("stack_with_prices" if "items" in example else "stack")
+    assert stack.post(example).status == 200
 
 
 @pytest.mark.parametrize("name", INFO["responses"]["200"]["content"]["application/json"]["examples"])

@@ -113,13 +113,13 @@ def test_a_key_that_is_none_is_refused(stack, key) -> None:
     assert stack.seen()["calls"] == []
 
 
-def test_a_key_costs_two_table_calls_and_no_key_none(start_stack, fresh) -> None:
+def test_an_invoice_costs_one_table_call_and_its_key_two_more(start_stack, fresh) -> None:
     stack = start_stack()
     stack.post({"amount": 1})
     stack.invoke({"amount": 1})
-    assert stack.calls_of("table") == {}
+    assert stack.calls_of("table") == {"PutItem": 2}
     stack.post({"amount": 1}, key=fresh)
-    assert stack.calls_of("table") == {"PutItem": 1, "UpdateItem": 1}
+    assert stack.calls_of("table") == {"PutItem": 4, "UpdateItem": 1}
     assert stack.calls_of("secrets") == {"GetSecretValue": 1}
 
 
