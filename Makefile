@@ -37,7 +37,7 @@ STACK := $(LOCAL)/ready $(RUNTIME)/ready $(ARTIFACT)
 # The artifact's packages, from which it is built also without the network.
 WHEELS := .aws-sam/wheels/ready
 CONTESTANTS := $(patsubst %,.aws-sam/contestants/%/template.yaml,Plain Bare Tutorial)
-SOURCES := template.yaml infra/observability.yaml requirements.txt functions/Makefile infra/architecture.awk infra/trim_botocore.py \
+SOURCES := template.yaml infra/observability.yaml requirements.txt functions/Makefile infra/architecture.awk infra/trim_packages.py \
 	$(shell find functions -name '*.py')
 
 # Makes files, then runs a command: infra/dev/with FILE... -- COMMAND...

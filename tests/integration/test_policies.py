@@ -14,7 +14,7 @@ from typing import Any
 import boto3
 import pytest
 
-from infra.trim_botocore import OPERATIONS
+from infra.trim_packages import OPERATIONS
 from invoicing.events import SOURCE
 from tests.support import ROOT
 from tests.support.decided import Stack

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from aws_lambda_powertools.utilities.parser import BaseModel, ValidationError, parse
 
 from invoicing.contract.errors import FieldError, InvalidRequest
 from invoicing.contract.exact_json import NotAJsonObject, parse_json_object
@@ -33,7 +33,7 @@ _NOT_HERE: Mapping[tuple[int | str, ...], str] = {
 }
 
 
-def validated[Model: BaseModel](model: type[Model], fields: Mapping[str, Any]) -> Model:
+def validated[Model: BaseModel](model: type[Model], fields: object) -> Model:
     """Returns what a caller sent as a model. For callers' input only: our own faults must never become their 400.
 
     Args:
@@ -43,8 +43,10 @@ def validated[Model: BaseModel](model: type[Model], fields: Mapping[str, Any]) -
     Raises:
         InvalidRequest: It breaks the contract; each field at fault is named.
     """
+    if not isinstance(fields, dict):  # the parser would read a string as JSON
+        raise InvalidRequest(fields=[FieldError("", _WORDS["model_type"])])
     try:
-        return model.model_validate(fields)
+        return parse(fields, model)
     except ValidationError as error:
         faults = error.errors(include_url=False, include_input=False)[:_MAX_FIELD_ERRORS]
         raise InvalidRequest(fields=[FieldError(_pointer(fault["loc"]), _detail(fault)) for fault in faults]) from None

@@ -2,7 +2,7 @@
 
 import pytest
 
-from infra.trim_botocore import OPERATIONS
+from infra.trim_packages import OPERATIONS
 from tests.support.sam import translate
 
 # Allowed for what Lambda itself does under a function's role: logs, traces, failed events, and the encryption of all.
@@ -40,7 +40,7 @@ KEPT = {f"{service}:{operation}" for service, operations in OPERATIONS.items() f
 
 def test_an_operation_that_a_role_allows_is_kept(allowed) -> None:
     missing = [
-        f"{', '.join(sorted(roles))} in template.yaml allows {action}, but OPERATIONS in infra/trim_botocore.py "
+        f"{', '.join(sorted(roles))} in template.yaml allows {action}, but OPERATIONS in infra/trim_packages.py "
         "lacks it: the client would have no such method"
         for action, roles in sorted(allowed.items())
         if action not in KEPT
@@ -50,7 +50,7 @@ def test_an_operation_that_a_role_allows_is_kept(allowed) -> None:
 
 def test_an_operation_that_no_role_allows_is_cut(allowed) -> None:
     left = [
-        f"OPERATIONS in infra/trim_botocore.py has {action}, which no role of a function in template.yaml allows"
+        f"OPERATIONS in infra/trim_packages.py has {action}, which no role of a function in template.yaml allows"
         for action in sorted(KEPT - NEVER_CALLED - allowed.keys())
     ]
     assert not left, "\n".join(left)

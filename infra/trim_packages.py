@@ -1,9 +1,11 @@
-"""Cuts botocore's data to what a client of ours reads: python infra/trim_botocore.py ARTIFACTS_DIR
+"""Cuts the packages of the artifact to what the functions use: python infra/trim_packages.py ARTIFACTS_DIR
 
 botocore has the models of some four hundred services, 24 MB. When the first client is made, it reads the endpoints of
 all of them, 1.2 MB of JSON: some 50 ms of the start-up. This keeps the files that belong to no service and, for each
 service in use, its endpoints, its endpoint rules and a model with only the operations in use, uncompressed and without
 documentation (another 11 ms). If you call another operation, name it here: otherwise the client has no such method.
+
+What no function imports goes too: a fifth of the zip file. If you import one of these parts, take it off the list.
 """
 
 import gzip
@@ -20,6 +22,38 @@ OPERATIONS = {
     "events": {"PutEvents"},
     "secretsmanager": {"GetSecretValue"},
 }
+
+# Relative to the artifact. What is left of these packages imports none of them by itself.
+UNUSED = (
+    "aws_lambda_powertools/event_handler",
+    *(
+        f"aws_lambda_powertools/utilities/{name}"
+        for name in (
+            *("auth_alpha", "batch", "circuit_breaker", "data_classes", "data_masking", "feature_flags", "idempotency"),
+            *("kafka", "metadata", "parameters", "parser/envelopes", "parser/models", "streaming", "validation"),
+        )
+    ),
+    *("bin", "boto3/data", "boto3/examples"),  # scripts, and the models and examples of boto3's resources
+    "dateutil/zoneinfo",  # Python has time zones itself, and clocks here are UTC
+    *("pydantic/v1", "pydantic/mypy.py"),  # Pydantic of before 2023, and a plugin for a type checker
+)
+
+
+def leave_out(artifact: Path) -> None:
+    """Removes the parts that are not used.
+
+    Args:
+        artifact: The folder with the packages.
+
+    Raises:
+        FileNotFoundError: A part is not where these packages should have it.
+    """
+    for part in UNUSED:
+        path = artifact / part
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def trim(data: Path) -> None:
@@ -84,3 +118,4 @@ def _write(file: Path, content: object) -> None:
 
 if __name__ == "__main__":
     trim(Path(sys.argv[1]) / "botocore" / "data")
+    leave_out(Path(sys.argv[1]))
