@@ -48,7 +48,8 @@ class Network:
 
     def __exit__(self, *_: object) -> None:
         self._process.kill()
-        self._process.wait()
+        with self._process:  # waits, and closes the pipe
+            pass
 
 
 async def _relay(folder: Path, round_trip_s: float, urls: Sequence[str]) -> None:
