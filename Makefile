@@ -59,7 +59,7 @@ test: on-linux ## Run all tests
 		$(DEV)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 unit: ## Run the unit tests: seconds, without the local stack
-	@$(WITH) $(DEV)/ready -- $(DEV)/bin/python -m pytest --quiet tests/unit
+	@$(WITH) $(DEV)/ready -- $(DEV)/bin/python -m pytest --quiet -n auto tests/unit
 
 lint: ## Check format, style, types, templates, contract, workflows and dependencies
 	@$(WITH) $(DEV)/ready $(LOCAL)/ready $(SCAN)/ready $(LINTER) -- infra/dev/lint

@@ -112,11 +112,13 @@ class Deliveries:
     def _collect(self) -> int:
         """Takes what was delivered out of the queues; returns how many events there are by now."""
         with self._lock:
+            # The rule of all events gets each first, and is read last: so no mail is announced before its event.
+            of_rules = {rule: self._receive(rule) for rule in self._queues.keys() - {_ALL_EVENTS}}
             for event in self._receive(_ALL_EVENTS):
                 self._kept[_ALL_EVENTS].append(event)
                 self._announce(f"EventBridge: {json.dumps(event)}")
-            for rule in self._queues.keys() - {_ALL_EVENTS}:
-                for event in self._receive(rule):
+            for rule, events in of_rules.items():
+                for event in events:
                     delivered = _transformed(event, self._transformers[rule])
                     self._kept[rule].append(delivered)
                     self._announce(f"{rule}: {delivered}")

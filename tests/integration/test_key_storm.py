@@ -13,7 +13,7 @@ from invoicing.contract.errors import ERROR_TABLE
 from invoicing.keys import IdempotencyKey
 
 SEED = 20261125
-KEYS = int(os.environ.get("KEYS", "500"))
+KEYS = int(os.environ.get("KEYS", "150"))
 SANDBOXES = 8
 TABS = 16  # tries at the same time
 TRIES = 2

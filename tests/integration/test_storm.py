@@ -1,5 +1,9 @@
-"""A thousand requests with random faults and retrying clients: one invoice a key, whatever happens."""
+"""Hundreds of requests with random faults and retrying clients: one invoice a key, whatever happens.
 
+For a larger run: ``REQUESTS=1000 .venv/bin/python -m pytest tests/integration/test_storm.py``.
+"""
+
+import os
 import random
 import threading
 import time
@@ -9,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from invoicing.contract.errors import ERROR_TABLE
 
 SEED = 20261123
-REQUESTS = 1_000
+REQUESTS = int(os.environ.get("REQUESTS", "400"))
 CLIENTS = 8
 PROVIDER_TIMEOUT_S = 2
 # Beside the provider: a throttled table is tried twice with a back-off, and requests wait for one of four sandboxes.

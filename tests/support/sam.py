@@ -1,5 +1,7 @@
 """Templates as CloudFormation gets them: SAM's own translation, in this process and without an AWS account."""
 
+import copy
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +19,16 @@ def translate(**parameters: str) -> dict[str, Any]:
     Args:
         parameters: Values of its parameters; the others have their defaults.
     """
-    template = yaml_parse(TEMPLATE.read_text())
+    template = copy.deepcopy(_template())
     for resource in template["Resources"].values():
         if resource["Type"] == "AWS::Serverless::Function":
             resource["Properties"]["CodeUri"] = "s3://bucket/key"  # as `sam deploy` does after its upload
     return translate_template(template, **parameters)
+
+
+@functools.cache  # Parsing takes a hundred times as long as copying.
+def _template() -> dict[str, Any]:
+    return yaml_parse(TEMPLATE.read_text())
 
 
 def translate_template(template: dict[str, Any], **parameters: str) -> dict[str, Any]:
