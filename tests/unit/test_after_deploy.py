@@ -1,9 +1,11 @@
 """What the workflow does after a deployment: it checks the right stack, and fails with the check."""
 
 import os
+import re
 import subprocess
 
 import pytest
+import yaml
 
 from tests.support import ROOT
 
@@ -25,6 +27,7 @@ def test_the_summary_has_the_address_of_the_environments_stack_and_what_failed(t
             "ORIGINS": "https://shop.example,https://www.shop.example",
             "CREATE": "",
             "AMOUNT": "",
+            "ITEM": "",
             "GITHUB_STEP_SUMMARY": str(summary),
         },
         capture_output=True,
@@ -36,3 +39,10 @@ def test_the_summary_has_the_address_of_the_environments_stack_and_what_failed(t
     written = summary.read_text()
     assert f"### {stack}\nInvoiceUrl: `https://not-a-stack.example/`" in written
     assert "must be the InvoiceUrl of the stack" in written
+
+
+def test_the_workflow_gives_it_whatever_it_needs() -> None:
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "deploy.yml").read_text())
+    [given] = [step["env"] for step in workflow["jobs"]["deploy"]["steps"] if step.get("run") == ".ci/after-deploy"]
+    used = set(re.findall(r"\$\{?([A-Z][A-Z_]+)", (ROOT / ".ci" / "after-deploy").read_text()))
+    assert given.keys() == used - {"GITHUB_STEP_SUMMARY"}
