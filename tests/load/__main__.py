@@ -75,6 +75,7 @@ def _gateway_table(figures: Mapping[str, int], sandboxes: int, before: Held, aft
             ("answers other than 2xx / socket errors", f"{figures['not_2xx']} / {figures['socket_errors']}"),
             ("memory of all instances, start / end", f"{_megabytes(before)} / {_megabytes(after)}"),
             ("their open descriptors, start / end", f"{before.descriptors} / {after.descriptors}"),
+            ("their threads, start / end", f"{before.threads} / {after.threads}"),
         ],
     )
 
@@ -100,6 +101,7 @@ def _held_table(soaked: Soak) -> str:
                 f"{_megabytes(soaked.before)} / {_megabytes(soaked.after)}",
             ),
             ("open descriptors then", f"{soaked.before.descriptors} / {soaked.after.descriptors}"),
+            ("threads then", f"{soaked.before.threads} / {soaked.after.threads}"),
         ],
     )
 

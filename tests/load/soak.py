@@ -13,20 +13,22 @@ from tests.benchmarks.contest import OURS, RUNTIME_PYTHON
 from tests.benchmarks.runtime_api import Sandbox
 from tests.support.account import function_environment
 from tests.support.events import SITE, http_event
-from tests.support.processes import memory_bytes
+from tests.support.processes import memory_bytes, threads
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What a process holds: resident memory in bytes, and open file descriptors."""
+    """What a process holds: resident memory in bytes, open file descriptors, and threads."""
 
     memory_bytes: int
     descriptors: int
+    threads: int
 
     @classmethod
     def by(cls, *pids: int) -> "Held":
         """Returns what these processes hold together."""
-        return cls(sum(map(memory_bytes, pids)), sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in pids))
+        descriptors = sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in pids)
+        return cls(sum(map(memory_bytes, pids)), descriptors, sum(map(threads, pids)))
 
 
 @dataclass(frozen=True, slots=True)

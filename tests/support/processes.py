@@ -42,9 +42,18 @@ def command_of(pid: int) -> str:
 
 def memory_bytes(pid: int, field: str = "VmRSS") -> int:
     """Returns a process's resident memory: now (``VmRSS``) or at its largest (``VmHWM``)."""
+    return _status_of(pid, field) * 1024
+
+
+def threads(pid: int) -> int:
+    """Returns how many threads a process has."""
+    return _status_of(pid, "Threads")
+
+
+def _status_of(pid: int, field: str) -> int:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     line = next(line for line in lines if line.startswith(f"{field}:"))
-    return int(line.split()[1]) * 1024
+    return int(line.split()[1])
 
 
 def _parent_of(pid: int) -> int | None:
