@@ -11,17 +11,13 @@ import contextlib
 import os
 import time
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from botocore.awsrequest import AWSRequest
 from urllib3.connection import HTTPConnection
 
-from invoicing.aws import dynamodb_client, secrets_manager_client
+from invoicing.aws import dynamodb_client, open_table_connection, secrets_manager_client
 from invoicing.contract.origins import origin_of
 from invoicing.provider.connection import in_thread, open_connection
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
 
 CONNECT_LIMIT_S = 3.0
 # Recording an invoice and completing its key are written side by side.
@@ -46,15 +42,10 @@ def begin() -> None:
     if url := environ.get("PRICE_LIST_URL"):
         prices = in_thread(_connect, url)
     with contextlib.suppress(Exception):
+        dynamodb_client()
         for _ in range(_TABLE_CONNECTIONS):
-            in_thread(_open_table, dynamodb_client())
+            in_thread(open_table_connection)
 
 
 def _connect(url: str) -> tuple[HTTPConnection, float]:
     return open_connection(origin_of(url), CONNECT_LIMIT_S), time.time()
-
-
-def _open_table(client: "DynamoDBClient") -> None:
-    # No call: a request that needs no right, changes nothing and costs nothing. DynamoDB answers it with "healthy", and
-    # the connection stays in the client's pool. botocore has no other way to open one.
-    client._endpoint.http_session.send(AWSRequest("GET", client.meta.endpoint_url).prepare())  # type: ignore[attr-defined]

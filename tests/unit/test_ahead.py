@@ -65,6 +65,7 @@ def test_the_connection_to_the_site_of_the_price_list_is_begun_where_there_is_a_
     monkeypatch.setattr(ahead, "open_connection", lambda origin, limit_s: (origin.host, limit_s))
     monkeypatch.setattr(ahead, "in_thread", lambda action, *args, **named: done(action(*args, **named)))
     monkeypatch.setattr(ahead, "dynamodb_client", lambda: None)
+    monkeypatch.setattr(ahead, "open_table_connection", lambda: None)
     for url, begun in (("", False), ("https://shop.example/prices.json", True)):
         monkeypatch.setenv("PRICE_LIST_URL", url)
         ahead.begin()
@@ -74,13 +75,10 @@ def test_the_connection_to_the_site_of_the_price_list_is_begun_where_there_is_a_
 
 
 def test_the_secret_the_provider_and_the_table_are_begun_with(monkeypatch) -> None:
-    sent: list[Any] = []
-    table = SimpleNamespace(
-        meta=SimpleNamespace(endpoint_url="https://dynamodb.us-east-1.amazonaws.com"),
-        _endpoint=SimpleNamespace(http_session=SimpleNamespace(send=sent.append)),
-    )
+    opened: list[str] = []
     monkeypatch.setattr(ahead, "secrets_manager_client", Manager)
-    monkeypatch.setattr(ahead, "dynamodb_client", lambda: table)
+    monkeypatch.setattr(ahead, "dynamodb_client", lambda: None)
+    monkeypatch.setattr(ahead, "open_table_connection", lambda: opened.append("table"))
     monkeypatch.setattr(ahead, "open_connection", lambda origin, limit_s: (origin.host, limit_s))
     monkeypatch.setattr(ahead, "in_thread", lambda action, *args, **named: done(action(*args, **named)))
     monkeypatch.setenv("CRYPTOCLOUD_SECRET_ARN", "arn")
@@ -94,7 +92,7 @@ def test_the_secret_the_provider_and_the_table_are_begun_with(monkeypatch) -> No
     assert ahead.prices is None, "there is no price list"
     assert opened_at_s == pytest.approx(time.time(), abs=60)
     # The record of the invoice and that of its key are written side by side.
-    assert [(request.method, request.url) for request in sent] == [("GET", table.meta.endpoint_url)] * 2
+    assert opened == ["table"] * 2
 
 
 @pytest.mark.parametrize(
