@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 import pytest
 import trustme
 
-from invoicing.provider.connection import loaded_context
 from invoicing.provider.transport import Transport
+from invoicing.sockets import loaded_context
 from tests.support.raw_provider import RawProvider, Wire
 from tests.support.stack import PROVIDER_TIMEOUT_S, Answer, Stack
 
