@@ -58,7 +58,6 @@ def open_socket(origin: Origin, timeout_s: float, authorities: str | None = None
             certificate that is not trusted.
         UnicodeError: The host's name is not one.
     """
-    tls = tls_context(authorities) if origin.scheme == "https" else None
     # Each attempt has all the time that is left, and after a head start the next address is tried too. A share of the
     # time for each would be too short for a distant host with many addresses.
     ends_s = time.monotonic() + timeout_s
@@ -69,7 +68,7 @@ def open_socket(origin: Origin, timeout_s: float, authorities: str | None = None
     errors: list[BaseException] = []
     try:
         for number, address in enumerate(addresses, 1):
-            running.add(in_thread(_open, address, origin.host, tls, ends_s))
+            running.add(in_thread(_open, address, origin, authorities, ends_s))
             is_last = number == len(addresses)
             while running:
                 left_s = ends_s - time.monotonic()
@@ -141,14 +140,17 @@ def _has_whole_records_only(sock: ssl.SSLSocket) -> bool:
     return at == len(waiting)
 
 
-def _open(address: Any, host: str, tls: ssl.SSLContext | None, ends_s: float) -> socket.socket:
+def _open(address: Any, origin: Origin, authorities: str | None, ends_s: float) -> socket.socket:
     family, kind, protocol, _, socket_address = address
     sock = socket.socket(family, kind, protocol)
     try:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.settimeout(max(ends_s - time.monotonic(), 0.001))  # 0 would mean not to wait at all
         sock.connect(socket_address)
-        return tls.wrap_socket(sock, server_hostname=host.rstrip(".")) if tls else sock
+        if origin.scheme == "http":
+            return sock
+        # Only now: at a start the authorities are read while TCP has its round trip.
+        return tls_context(authorities).wrap_socket(sock, server_hostname=origin.host.rstrip("."))
     except BaseException:
         sock.close()
         raise
