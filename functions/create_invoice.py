@@ -72,10 +72,18 @@ def _directly(event: Any, invocation: border.Invocation) -> dict[str, Any]:
     return _service().create(request, key, lambda_deadline_s=invocation.deadline_s).invoice.payload()
 
 
+def _prepare() -> None:
+    # While the secret is on its way. What a page sends, and what items become once they have a price.
+    InvoiceRequest.model_rebuild()
+    if load(CreateInvoiceSettings).price_list_url:
+        ItemsRequest.model_rebuild()
+    _service().prepare()
+
+
 @functools.cache
 def _service() -> InvoiceService:
     return InvoiceService.from_settings(load(CreateInvoiceSettings))
 
 
 lambda_handler = border.handler(errors=ERRORS, failure="invoice not created", http=_over_http, direct=_directly)
-startup.finish(prepare=lambda: _service().prepare())
+startup.finish(prepare=_prepare)

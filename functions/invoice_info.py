@@ -46,10 +46,15 @@ def _info(fields: Any) -> dict[str, Any]:
     return {"status": "success", "status_invoice": status}
 
 
+def _prepare() -> None:
+    InvoiceInfoRequest.model_rebuild()  # while the secret is on its way
+    _payments().read_secret()
+
+
 @functools.cache
 def _payments() -> Payments:
     return Payments.from_settings(load(InvoiceInfoSettings))
 
 
 lambda_handler = border.handler(errors=ERRORS, failure="no status", http=_over_http, direct=_directly)
-startup.finish(prepare=lambda: _payments().read_secret())
+startup.finish(prepare=_prepare)

@@ -1,7 +1,8 @@
 """What a function begins on the network while it still imports the rest of itself, and why.
 
-A cold start is imports and then handshakes: three round trips each to Secrets Manager, to DynamoDB and to the provider.
-Here they begin as soon as there is something to begin them with, and pass while Python imports what remains.
+A cold start is imports and then handshakes: two or three round trips each to the provider, to Secrets Manager and to
+DynamoDB. Here they begin with nothing but Python's own sockets, and pass while urllib3, boto3 and all the rest are
+imported. The secret is asked for as soon as there is a client.
 
 Nothing depends on it. What fails here, or comes too late, is left aside, and the request does it in its own time and
 says what is wrong.
@@ -9,30 +10,28 @@ says what is wrong.
 
 import contextlib
 import os
+import socket
 import time
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from botocore.awsrequest import AWSRequest
-from urllib3.connection import HTTPConnection
-
-from invoicing.aws import dynamodb_client, secrets_manager_client
 from invoicing.contract.origins import origin_of
-from invoicing.provider.connection import in_thread, open_connection
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
+from invoicing.sockets import Opened, in_thread, open_socket
 
 CONNECT_LIMIT_S = 3.0
-# Recording an invoice and completing its key are written side by side.
-_TABLE_CONNECTIONS = 2
+# To the table there are two: recording an invoice and completing its key are written side by side.
+_AWS = {"secretsmanager": ("SECRETS_MANAGER", 1), "dynamodb": ("DYNAMODB", 2)}
+#: A file of the authorities to trust in calls to AWS, as botocore reads it; ``None`` stands for the system's.
+AWS_AUTHORITIES = os.environ.get("AWS_CA_BUNDLE") or os.environ.get("REQUESTS_CA_BUNDLE")
 
 #: The secret, as Secrets Manager answers; ``None`` if nothing was begun.
 secret: "Future[Any] | None" = None
-#: A connection to the provider, and the wall time at which it was open.
-provider: "Future[tuple[HTTPConnection, float]] | None" = None
-#: The same to the site of the price list, where there is a list.
-prices: "Future[tuple[HTTPConnection, float]] | None" = None
+#: To the provider.
+provider: Opened | None = None
+#: To the site of the price list, where there is a list.
+prices: Opened | None = None
+#: To AWS, by URL: the first connections of the clients.
+to_aws: dict[str, list[Opened]] = {}
 
 
 def begin() -> None:
@@ -40,21 +39,28 @@ def begin() -> None:
     global secret, provider, prices
     environ = os.environ
     with contextlib.suppress(Exception):
+        provider = in_thread(_connect, environ["CRYPTOCLOUD_API_URL"])
+    for service, (name, count) in _AWS.items():
+        with contextlib.suppress(Exception):
+            url = _aws_url(service, name)
+            to_aws[url] = [in_thread(_connect, url, AWS_AUTHORITIES) for _ in range(count)]
+    if url := environ.get("PRICE_LIST_URL", ""):
+        prices = in_thread(_connect, url)
+
+    from invoicing.aws import dynamodb_client, secrets_manager_client
+
+    with contextlib.suppress(Exception):
         secret = in_thread(secrets_manager_client().get_secret_value, SecretId=environ["CRYPTOCLOUD_SECRET_ARN"])
     with contextlib.suppress(Exception):
-        provider = in_thread(_connect, environ["CRYPTOCLOUD_API_URL"])
-    if url := environ.get("PRICE_LIST_URL"):
-        prices = in_thread(_connect, url)
-    with contextlib.suppress(Exception):
-        for _ in range(_TABLE_CONNECTIONS):
-            in_thread(_open_table, dynamodb_client())
+        dynamodb_client()
 
 
-def _connect(url: str) -> tuple[HTTPConnection, float]:
-    return open_connection(origin_of(url), CONNECT_LIMIT_S), time.time()
+def _connect(url: str, authorities: str | None = None) -> tuple[socket.socket, float]:
+    return open_socket(origin_of(url), CONNECT_LIMIT_S, authorities), time.time()
 
 
-def _open_table(client: "DynamoDBClient") -> None:
-    # No call: a request that needs no right, changes nothing and costs nothing. DynamoDB answers it with "healthy", and
-    # the connection stays in the client's pool. botocore has no other way to open one.
-    client._endpoint.http_session.send(AWSRequest("GET", client.meta.endpoint_url).prepare())  # type: ignore[attr-defined]
+def _aws_url(service: str, name: str) -> str:
+    # Where botocore finds another address, such as one of FIPS or of China, nobody uses this connection.
+    # https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html
+    named = os.environ.get(f"AWS_ENDPOINT_URL_{name}") or os.environ.get("AWS_ENDPOINT_URL")
+    return named or f"https://{service}.{os.environ['AWS_REGION']}.amazonaws.com"

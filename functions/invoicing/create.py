@@ -36,10 +36,10 @@ from invoicing.observability import (
     order_in_log,
 )
 from invoicing.patience import Patience
-from invoicing.provider.connection import in_thread
 from invoicing.provider.dialects import chosen_api
 from invoicing.provider.outcomes import Api
 from invoicing.provider.transport import MIN_ATTEMPT_S, Transport
+from invoicing.sockets import in_thread
 
 if TYPE_CHECKING:
     from invoicing.prices import Prices

@@ -6,12 +6,9 @@ Imported only where there is a list: without one, no start-up takes the time.
 import re
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from decimal import Decimal
 from typing import NamedTuple
 from urllib.parse import urlsplit
-
-from urllib3.connection import HTTPConnection
 
 from invoicing.contract.errors import FieldError, InvalidRequest, OutcomeUnknown, PricesUnavailable, ProviderUnavailable
 from invoicing.contract.price_list import MAX_PRICE_LIST_BYTES, NotAPriceList, PriceList, parse_price_list
@@ -19,6 +16,7 @@ from invoicing.contract.requests import MAX_DESCRIPTION_LENGTH, InvoiceRequest, 
 from invoicing.observability import PRICE_LIST_NOT_READ, PRICE_LIST_REFUSED, logger, metrics
 from invoicing.provider.outcomes import Call, Reply
 from invoicing.provider.transport import Transport
+from invoicing.sockets import Opened
 
 # How long a list counts as the site's. From when it was asked for: the answer may be that old.
 KEPT_S = 60
@@ -108,7 +106,7 @@ class Prices:
         metrics.add_metric(metric, "Count", 1)
 
 
-def site_of(url: str, *, opened: "Future[tuple[HTTPConnection, float]] | None" = None) -> Transport:
+def site_of(url: str, *, opened: Opened | None = None) -> Transport:
     """Returns the transport to the site of a price list.
 
     Args:

@@ -1,12 +1,15 @@
 """What happens while an execution environment starts. Every entry file imports this first and ends with ``finish``.
 
 The garbage collector is off from here to ``finish``. Almost everything that imports create lives as long as the
-process. Collecting garbage during the start cost 8 % of it.
+process. Collecting garbage during the start cost 8 % of it. Pydantic does not look for plugins of its own among all
+packages: https://docs.pydantic.dev/latest/concepts/plugins/.
 """
 
 import gc
+import os
 
 gc.disable()
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 from invoicing import ahead
 

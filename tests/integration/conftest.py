@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 import pytest
 import trustme
 
-from invoicing.provider.connection import tls_context
 from invoicing.provider.transport import Transport
+from invoicing.sockets import loaded_context
 from tests.support.raw_provider import RawProvider, Wire
 from tests.support.stack import PROVIDER_TIMEOUT_S, Answer, Stack
 
@@ -95,6 +95,6 @@ def certificate_for(tmp_path, monkeypatch) -> Iterator[Callable[[str], ssl.SSLCo
         authority.issue_cert(host).configure_cert(context)
         return context
 
-    tls_context.cache_clear()
+    loaded_context.cache_clear()
     yield issue
-    tls_context.cache_clear()
+    loaded_context.cache_clear()

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
+from invoicing import sockets
 from invoicing.contract.errors import ProviderUnavailable
-from invoicing.provider import connection as connection_module
 from invoicing.provider.outcomes import Call
 from invoicing.provider.transport import Transport
 from tests.support.raw_provider import CREDENTIALS, RawProvider, Wire, answer, create
@@ -226,7 +226,7 @@ def well(serve, certificate_for) -> RawProvider:
 
 @pytest.fixture
 def quick_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection_module, "_HEAD_START_S", 0.05)
+    monkeypatch.setattr(sockets, "_HEAD_START_S", 0.05)
 
 
 @pytest.mark.usefixtures("quick_start")
@@ -241,7 +241,7 @@ def test_one_address_that_is_dead_keeps_nobody_out(client_of, well, resolve, req
 
 
 def test_an_address_that_refuses_costs_no_head_start(client_of, well, resolve, closed_port, monkeypatch) -> None:
-    monkeypatch.setattr(connection_module, "_HEAD_START_S", 60.0)
+    monkeypatch.setattr(sockets, "_HEAD_START_S", 60.0)
     client = client_of(f"https://{HOST}")
     resolve(closed_port, closed_port, well.port)
     assert create(client, attempts=1).invoice_id == "SERVED"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from invoicing import ahead
+from invoicing import ahead, aws
 from invoicing.contract.errors import ProviderUnavailable
 from invoicing.credentials import CredentialStore
 from invoicing.provider import transport
@@ -57,14 +57,15 @@ def nothing_begun(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ahead, "secret", None)
     monkeypatch.setattr(ahead, "provider", None)
     monkeypatch.setattr(ahead, "prices", None)
-    for name in ("CRYPTOCLOUD_SECRET_ARN", "CRYPTOCLOUD_API_URL", "PRICE_LIST_URL"):
+    monkeypatch.setattr(ahead, "to_aws", {})
+    for name in ("CRYPTOCLOUD_SECRET_ARN", "CRYPTOCLOUD_API_URL", "PRICE_LIST_URL", "AWS_REGION", "AWS_ENDPOINT_URL"):
         monkeypatch.delenv(name, raising=False)
 
 
 def test_the_connection_to_the_site_of_the_price_list_is_begun_where_there_is_a_list(monkeypatch) -> None:
-    monkeypatch.setattr(ahead, "open_connection", lambda origin, limit_s: (origin.host, limit_s))
+    monkeypatch.setattr(ahead, "open_socket", lambda origin, limit_s, _: (origin.host, limit_s))
     monkeypatch.setattr(ahead, "in_thread", lambda action, *args, **named: done(action(*args, **named)))
-    monkeypatch.setattr(ahead, "dynamodb_client", lambda: None)
+    monkeypatch.setattr(aws, "dynamodb_client", lambda: None)
     for url, begun in (("", False), ("https://shop.example/prices.json", True)):
         monkeypatch.setenv("PRICE_LIST_URL", url)
         ahead.begin()
@@ -74,15 +75,11 @@ def test_the_connection_to_the_site_of_the_price_list_is_begun_where_there_is_a_
 
 
 def test_the_secret_the_provider_and_the_table_are_begun_with(monkeypatch) -> None:
-    sent: list[Any] = []
-    table = SimpleNamespace(
-        meta=SimpleNamespace(endpoint_url="https://dynamodb.us-east-1.amazonaws.com"),
-        _endpoint=SimpleNamespace(http_session=SimpleNamespace(send=sent.append)),
-    )
-    monkeypatch.setattr(ahead, "secrets_manager_client", Manager)
-    monkeypatch.setattr(ahead, "dynamodb_client", lambda: table)
-    monkeypatch.setattr(ahead, "open_connection", lambda origin, limit_s: (origin.host, limit_s))
+    monkeypatch.setattr(aws, "secrets_manager_client", Manager)
+    monkeypatch.setattr(aws, "dynamodb_client", lambda: None)
+    monkeypatch.setattr(ahead, "open_socket", lambda origin, limit_s, _: (origin.host, limit_s))
     monkeypatch.setattr(ahead, "in_thread", lambda action, *args, **named: done(action(*args, **named)))
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
     monkeypatch.setenv("CRYPTOCLOUD_SECRET_ARN", "arn")
     monkeypatch.setenv("CRYPTOCLOUD_API_URL", "https://api.cryptocloud.plus")
     ahead.begin()
@@ -93,8 +90,12 @@ def test_the_secret_the_provider_and_the_table_are_begun_with(monkeypatch) -> No
     assert connection == ("api.cryptocloud.plus", ahead.CONNECT_LIMIT_S)
     assert ahead.prices is None, "there is no price list"
     assert opened_at_s == pytest.approx(time.time(), abs=60)
+    hosts = {url: [each.result()[0][0] for each in opened] for url, opened in ahead.to_aws.items()}
     # The record of the invoice and that of its key are written side by side.
-    assert [(request.method, request.url) for request in sent] == [("GET", table.meta.endpoint_url)] * 2
+    assert hosts == {
+        "https://secretsmanager.eu-west-1.amazonaws.com": ["secretsmanager.eu-west-1.amazonaws.com"],
+        "https://dynamodb.eu-west-1.amazonaws.com": ["dynamodb.eu-west-1.amazonaws.com"] * 2,
+    }
 
 
 @pytest.mark.parametrize(
@@ -105,8 +106,8 @@ def test_settings_that_are_missing_or_wrong_break_no_start(monkeypatch, environm
     def no_region() -> Any:
         raise ValueError("You must specify a region.")
 
-    monkeypatch.setattr(ahead, "secrets_manager_client", no_region)
-    monkeypatch.setattr(ahead, "dynamodb_client", no_region)
+    monkeypatch.setattr(aws, "secrets_manager_client", no_region)
+    monkeypatch.setattr(aws, "dynamodb_client", no_region)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     ahead.begin()
@@ -142,6 +143,7 @@ def own(monkeypatch: pytest.MonkeyPatch) -> Connection:
     """The connection that a transport opens itself."""
     connection = Connection()
     monkeypatch.setattr(transport, "open_connection", lambda *_: connection)
+    monkeypatch.setattr(transport, "connection_over", lambda early, _: early)
     monkeypatch.setattr(transport, "is_idle", lambda sock: sock is not None)
     return connection
 

@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
+from invoicing import sockets
 from invoicing.contract.origins import origin_of
 from invoicing.provider import connection
-from invoicing.provider.connection import _Reply, is_idle, open_connection
+from invoicing.provider.connection import _Reply, open_connection
+from invoicing.sockets import is_idle
 
 ORIGIN = origin_of("https://api.cryptocloud.plus")
 
@@ -44,11 +46,11 @@ def host(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[int]]:
             tried.append(address)
             return answers[address]()
 
-        monkeypatch.setattr(connection, "_open", open_address)
+        monkeypatch.setattr(sockets, "_open", open_address)
         monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: list(range(len(answers))))
         return tried
 
-    monkeypatch.setattr(connection, "_HEAD_START_S", 0.05)
+    monkeypatch.setattr(sockets, "_HEAD_START_S", 0.05)
     return resolve
 
 

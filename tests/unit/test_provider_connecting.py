@@ -11,9 +11,9 @@ from invoicing.contract.errors import ProviderUnavailable
 from invoicing.contract.requests import InvoiceRequest
 from invoicing.credentials import Credentials
 from invoicing.provider import transport as provider_module
-from invoicing.provider.connection import tls_context
 from invoicing.provider.transport import Transport
 from invoicing.provider.v1 import V1
+from invoicing.sockets import tls_context
 
 
 def test_tls_is_1_2_or_later_and_checks_who_answers() -> None:

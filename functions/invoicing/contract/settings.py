@@ -44,10 +44,11 @@ _TrustedOrigin = Annotated[str, AfterValidator(trusted_origin)]
 _AmountBound = Annotated[Decimal, Field(gt=0, le=10**9, decimal_places=2)]
 
 
+# ``defer_build``: a function builds the validator of the one of these that it loads.
 class BorderSettings(BaseModel):
     """Who may call over HTTP."""
 
-    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True, defer_build=True)
 
     allowed_origins: Annotated[frozenset[str], BeforeValidator(_allowed_origins)] = frozenset()
 
@@ -59,7 +60,7 @@ class BorderSettings(BaseModel):
 class ProviderSettings(BaseModel):
     """Where the provider is, which version of its API to speak, and what identifies the shop there."""
 
-    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True, defer_build=True)
 
     cryptocloud_api: Literal["v1", "v2"] = "v1"
     cryptocloud_api_url: _TrustedOrigin = "https://api.cryptocloud.plus"

@@ -4,26 +4,17 @@ urllib3 and http.client send requests over it and read bodies. This module adds 
 of a host, it reads a head that is not quite right as it was meant, and it never takes unasked data for a reply.
 """
 
-import contextlib
-import functools
 import http.client
 import io
 import re
 import socket
-import ssl
-import threading
-import time
-from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from invoicing.contract.origins import Origin
+from invoicing.sockets import open_socket, shut_down
 
-# After this long without an answer from one address, the next is tried as well. RFC 8305 (Happy Eyeballs) advises 250
-# ms for TCP alone; here the TLS handshake, two more round trips, is within it.
-_HEAD_START_S = 0.5
 # The limit for all heads of one reply together, interim ones included.
 _MAX_HEAD_BYTES = 64 * 1024
 _STATUS_LINE = re.compile(rb"HTTP/1\.([0-9])[ \t]+([1-9][0-9]{2})(?:[ \t].*)?", re.IGNORECASE | re.DOTALL)
@@ -37,134 +28,31 @@ _HEADERS = frozenset(
 )
 
 
-@functools.cache
-def tls_context() -> ssl.SSLContext:
-    """Returns what checks certificates and host names. There is one: to load the authorities anew takes 20 ms."""
-    context = ssl.create_default_context()
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
-    return context
-
-
 def open_connection(origin: Origin, timeout_s: float) -> HTTPConnection:
-    """Returns an open connection to the address of the host that answers first.
+    """Returns an open connection, as ``open_socket`` opens it.
 
     Args:
         origin: The host to connect to.
         timeout_s: Seconds for everything: resolver, TCP and TLS.
 
     Raises:
-        OSError: No address answered in time, or each refused; ``ssl.SSLCertVerificationError`` if one of them has a
-            certificate that is not trusted.
-        UnicodeError: The host's name is not one.
+        OSError: As ``open_socket``, and so ``UnicodeError``.
     """
-    tls = tls_context() if origin.scheme == "https" else None
-    connection = (HTTPSConnection if tls else HTTPConnection)(origin.host, origin.port)
-    connection.sock = _first_that_answers(origin, tls, timeout_s)
+    return connection_over(open_socket(origin, timeout_s), origin)
+
+
+def connection_over(sock: socket.socket, origin: Origin) -> HTTPConnection:
+    """Returns the connection over an open socket.
+
+    Args:
+        sock: The socket, with TLS if the origin's scheme is https.
+        origin: The host that it is connected to.
+    """
+    connection = (HTTPSConnection if origin.scheme == "https" else HTTPConnection)(origin.host, origin.port)
+    connection.sock = sock
     connection.auto_open = 0  # a closed connection stays closed: it must not open another by itself
     connection.response_class = _Reply
     return connection
-
-
-def is_idle(sock: socket.socket) -> bool:
-    """Returns whether an open connection has nothing to read, in any layer, and so can take a request.
-
-    Bytes that came before the request are not its reply. Over TLS they may be decrypted already, where a check of the
-    socket does not see them. Tickets of TLS 1.3 also come unasked, but they are no data; reading removes them.
-    """
-    sock.settimeout(0)
-    try:
-        if isinstance(sock, ssl.SSLSocket) and (sock.pending() or not _has_whole_records_only(sock)):
-            return False
-        sock.recv(1)
-    except (BlockingIOError, ssl.SSLWantReadError):
-        return True
-    except OSError:
-        pass
-    return False
-
-
-def shut_down(sock: socket.socket) -> None:
-    """Ends both directions of a connection, even while another thread reads from it."""
-    with contextlib.suppress(OSError):
-        # Not the method of an SSLSocket: that removes the TLS layer first, and would send what comes just then in
-        # clear.
-        socket.socket.shutdown(sock, socket.SHUT_RDWR)
-
-
-def _has_whole_records_only(sock: ssl.SSLSocket) -> bool:
-    # OpenSSL answers "more is needed" for a ticket and for the first half of a reply alike. RFC 8446, 5.1: a record is
-    # a header of five bytes, the last two of them its length, and what follows.
-    waiting = socket.socket.recv(sock, _MAX_HEAD_BYTES, socket.MSG_PEEK)
-    at = 0
-    while at < len(waiting):
-        at += 5 + int.from_bytes(waiting[at + 3 : at + 5])
-    return at == len(waiting)
-
-
-def _first_that_answers(origin: Origin, tls: ssl.SSLContext | None, timeout_s: float) -> socket.socket:
-    # Each attempt has all the time that is left, and after a head start the next address is tried too. A share of the
-    # time for each would be too short for a distant host with many addresses.
-    ends_s = time.monotonic() + timeout_s
-    # In threads, because no timeout bounds the resolver or a handshake that trickles. A thread that is given up has
-    # sent no request and never will: only the caller of this function writes requests.
-    addresses = in_thread(socket.getaddrinfo, origin.host, origin.port, type=socket.SOCK_STREAM).result(timeout_s)
-    running: set[Future[socket.socket]] = set()
-    errors: list[BaseException] = []
-    try:
-        for number, address in enumerate(addresses, 1):
-            running.add(in_thread(_open, address, origin.host, tls, ends_s))
-            is_last = number == len(addresses)
-            while running:
-                left_s = ends_s - time.monotonic()
-                ended, running = wait(running, left_s if is_last else min(left_s, _HEAD_START_S), FIRST_COMPLETED)
-                for attempt in ended:
-                    if error := attempt.exception():
-                        errors.append(error)
-                    else:
-                        ended.remove(attempt)
-                        running |= ended
-                        return attempt.result()
-                if not ended:
-                    break
-    finally:
-        for attempt in running:
-            attempt.add_done_callback(_close_late)
-    # A refused certificate goes first: only the owner can fix it. Otherwise the first error is reported.
-    errors.sort(key=lambda error: not isinstance(error, ssl.SSLCertVerificationError))
-    raise errors[0] if errors else TimeoutError
-
-
-def _open(address: Any, host: str, tls: ssl.SSLContext | None, ends_s: float) -> socket.socket:
-    family, kind, protocol, _, socket_address = address
-    sock = socket.socket(family, kind, protocol)
-    try:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.settimeout(max(ends_s - time.monotonic(), 0.001))  # 0 would mean not to wait at all
-        sock.connect(socket_address)
-        return tls.wrap_socket(sock, server_hostname=host.rstrip(".")) if tls else sock
-    except BaseException:
-        sock.close()
-        raise
-
-
-def _close_late(attempt: "Future[socket.socket]") -> None:
-    if attempt.exception() is None:
-        attempt.result().close()
-
-
-def in_thread[**P, R](action: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> "Future[R]":
-    """Returns what an action will return or raise, which runs in a thread of its own and keeps no process alive."""
-    future: Future[R] = Future()
-
-    def run() -> None:
-        try:
-            future.set_result(action(*args, **kwargs))
-        except BaseException as exception:
-            future.set_exception(exception)
-
-    threading.Thread(target=run, daemon=True).start()
-    return future
 
 
 class _Reply(http.client.HTTPResponse):

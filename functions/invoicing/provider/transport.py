@@ -11,7 +11,6 @@ import signal
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future
 from typing import Any
 
 import urllib3
@@ -21,8 +20,9 @@ from invoicing.contract.errors import InvoicingError, OutcomeUnknown, ProviderUn
 from invoicing.contract.origins import origin_of
 from invoicing.credentials import Credentials
 from invoicing.observability import PROVIDER_LATENCY, metrics
-from invoicing.provider.connection import is_idle, open_connection, shut_down
+from invoicing.provider.connection import connection_over, open_connection
 from invoicing.provider.outcomes import Call, Reply
+from invoicing.sockets import Opened, is_idle, shut_down
 
 _CONNECT_TIMEOUT_S = 3.0
 # A peer or a NAT may have dropped a connection that was idle for longer, and a frozen instance does not notice.
@@ -73,7 +73,7 @@ class Transport:
         url: An https or http URL, of which only the origin counts.
         peer: Who is called, in the words of the log.
         latency: The metric that the time of each attempt goes into; ``None`` measures none.
-        opened: A connection to the URL's origin that was begun ahead, and the wall time at which it was open.
+        opened: A connection to the URL's origin that was begun ahead.
         wall_clock: Seconds of wall time, for the age of the connection.
 
     Attributes:
@@ -87,7 +87,7 @@ class Transport:
         *,
         peer: str = "the provider",
         latency: str | None = PROVIDER_LATENCY,
-        opened: "Future[tuple[HTTPConnection, float]] | None" = None,
+        opened: Opened | None = None,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._peer = peer
@@ -174,15 +174,15 @@ class Transport:
         connection.close()
         return None
 
-    def _opened_ahead(self, opened: "Future[tuple[HTTPConnection, float]]") -> HTTPConnection | None:
+    def _opened_ahead(self, opened: Opened) -> HTTPConnection | None:
         # One that is not open yet may never be: to wait for it could take longer than to connect anew.
         if not opened.done():
             opened.add_done_callback(_close_unused)
             return None
         if opened.exception():
             return None
-        connection, self._used_at_s = opened.result()
-        return connection
+        sock, self._used_at_s = opened.result()
+        return connection_over(sock, self._origin)
 
     def _connect(self, deadline_s: float) -> HTTPConnection:
         timeout_s = min(_CONNECT_TIMEOUT_S, deadline_s - time.monotonic())
@@ -199,7 +199,7 @@ class Transport:
         return connection
 
 
-def _close_unused(opened: "Future[tuple[HTTPConnection, float]]") -> None:
+def _close_unused(opened: Opened) -> None:
     if not opened.exception():
         opened.result()[0].close()
 
