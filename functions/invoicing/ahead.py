@@ -43,10 +43,12 @@ def begin() -> None:
     for service, (name, count) in _AWS.items():
         with contextlib.suppress(Exception):
             url = _aws_url(service, name)
-            to_aws[url] = [in_thread(_connect, url, AWS_AUTHORITIES) for _ in range(count)]
+            if url.startswith("https:"):
+                to_aws[url] = [in_thread(_connect, url, AWS_AUTHORITIES) for _ in range(count)]
     if url := environ.get("PRICE_LIST_URL", ""):
         prices = in_thread(_connect, url)
 
+    # Only now: this imports boto3.
     from invoicing.aws import dynamodb_client, secrets_manager_client
 
     with contextlib.suppress(Exception):

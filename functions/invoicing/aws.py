@@ -1,21 +1,21 @@
-"""The AWS clients, from one session and with explicit time limits."""
+"""The AWS clients, from one session, with explicit time limits and over our own connections."""
 
 import functools
 import logging
-import socket
-import ssl
 import time
 from typing import TYPE_CHECKING, Any
 
 import boto3
-from botocore.awsrequest import AWSHTTPSConnection, AWSPreparedRequest, AWSResponse
+import urllib3
+from botocore import exceptions
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.config import Config
-from botocore.httpsession import URLLib3Session
 from botocore.utils import get_environ_proxies
-from urllib3.exceptions import ConnectTimeoutError
+from urllib3.connection import HTTPSConnection
+from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ProtocolError, ReadTimeoutError, SSLError
 
 from invoicing import ahead
-from invoicing.sockets import Opened, is_idle, tls_context
+from invoicing.sockets import Opened, is_idle, take, tls_context
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -32,6 +32,7 @@ EVENTS_LIMIT_S = 3.0
 LASTING_ERRORS = frozenset({"AccessDeniedException", "ResourceNotFoundException", "ValidationException"})
 # A peer may have dropped a connection that was idle for longer.
 _MAX_IDLE_S = 5.0
+_MAX_CONNECTIONS = 10  # to one host, as botocore has it
 _SECRETS = Config(connect_timeout=1, read_timeout=2, retries={"total_max_attempts": 2, "mode": "standard"})
 _TABLE = _EVENTS = Config(connect_timeout=0.5, read_timeout=0.5, retries={"total_max_attempts": 2, "mode": "standard"})
 
@@ -41,77 +42,9 @@ _TABLE = _EVENTS = Config(connect_timeout=0.5, read_timeout=0.5, retries={"total
 logging.getLogger("botocore").setLevel(logging.WARNING)
 
 
-class _Connection(AWSHTTPSConnection):
-    """botocore's connection, which takes over one that was begun ahead if there is one."""
-
-    def __init__(self, *args: Any, begun: list[Opened], **named: Any) -> None:
-        super().__init__(*args, **named)
-        self._begun = begun
-
-    def connect(self) -> None:
-        while self._begun:
-            if self._takes_over(self._begun.pop()):
-                return
-        super().connect()
-
-    def _takes_over(self, opened: Opened) -> bool:
-        try:
-            # It is not waited for longer than for a connection that begins now.
-            sock, opened_at_s = opened.result(self.timeout)
-        except Exception:
-            if opened.done():
-                return False
-            raise ConnectTimeoutError(self, "the connection that was begun ahead hangs") from None
-        if not 0 <= time.time() - opened_at_s <= _MAX_IDLE_S or not is_idle(sock):
-            sock.close()
-            return False
-        sock.settimeout(self.timeout)
-        self.sock = sock
-        self.is_verified = True
-        return True
-
-
-class _Http(URLLib3Session):
-    """botocore's HTTP, with the TLS context that all our connections share.
-
-    botocore itself reads the authorities, more than a hundred, again for each connection: 18 ms of processor time.
-    https://github.com/boto/botocore/issues/3171
-
-    Args:
-        client: A client, whose address and limits it takes.
-    """
-
-    def __init__(self, client: Any) -> None:
-        url, config = client.meta.endpoint_url, client.meta.config
-        self._shared = tls_context(ahead.AWS_AUTHORITIES) if url.startswith("https:") else None
-        timeout: Any = (config.connect_timeout, config.read_timeout)
-        socket_options: Any = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]
-        super().__init__(timeout=timeout, proxies=get_environ_proxies(url), socket_options=socket_options)
-        if self._shared and (begun := ahead.to_aws.get(url)):
-            pool: Any = self._manager.connection_from_url(url)  # type: ignore[attr-defined]
-            pool.ConnectionCls = functools.partial(_Connection, begun=begun)
-
-    def _get_ssl_context(self) -> ssl.SSLContext | None:
-        return self._shared
-
-    def _setup_ssl_cert(self, conn: Any, url: str, verify: object) -> None:
-        pass  # the context knows whom to trust
-
-    def answer(self, request: AWSPreparedRequest, **_: object) -> AWSResponse:
-        """Returns the reply to a signed request, in place of the client's own HTTP."""
-        return self.send(request)
-
-
 @functools.cache
 def _session() -> boto3.session.Session:
     return boto3.session.Session()
-
-
-def _client(service: Any, config: Config) -> Any:
-    client: Any = _session().client(service, config=config)
-    # https://docs.aws.amazon.com/botocore/latest/topics/events.html: what answers this event fulfils the request.
-    client.meta.events.register("before-send", _Http(client).answer)
-    return client
 
 
 @functools.cache
@@ -132,3 +65,78 @@ def dynamodb_client() -> "DynamoDBClient":
     """Returns a DynamoDB client; a call takes at most ``TABLE_LIMIT_S``."""
     client: DynamoDBClient = _client("dynamodb", _TABLE)
     return client
+
+
+def _client(service: Any, config: Config) -> Any:
+    """Returns a client whose requests, once signed, go over our connections.
+
+    botocore's own connections each read all authorities again: 18 ms of processor time, four times in a start
+    (https://github.com/boto/botocore/issues/3171). And they cannot begin before boto3 is imported. What a handler of
+    ``before-send`` returns is the reply: https://docs.aws.amazon.com/boto3/latest/guide/events.html.
+    """
+    client: Any = _session().client(service, config=config)
+    url = client.meta.endpoint_url
+    if not get_environ_proxies(url):  # what goes through a proxy is botocore's
+        timeout = urllib3.Timeout(connect=client.meta.config.connect_timeout, read=client.meta.config.read_timeout)
+        client.meta.events.register("before-send", functools.partial(_send, timeout=timeout))
+        if begun := ahead.to_aws.get(url):
+            pool: Any = _pools().connection_from_url(url)
+            pool.ConnectionCls = functools.partial(_Connection, begun=begun)
+    return client
+
+
+@functools.cache
+def _pools() -> urllib3.PoolManager:
+    return urllib3.PoolManager(ssl_context=tls_context(ahead.AWS_AUTHORITIES), maxsize=_MAX_CONNECTIONS)
+
+
+class _Connection(HTTPSConnection):
+    """A connection that takes over a socket that was opened ahead, if there is one."""
+
+    def __init__(self, *args: Any, begun: list[Opened], **named: Any) -> None:
+        super().__init__(*args, **named)
+        self._begun = begun
+
+    def connect(self) -> None:
+        while self._begun:
+            sock, opened_at_s = take(self._begun.pop()) or (None, 0.0)
+            if sock is None:
+                continue
+            if 0 <= time.time() - opened_at_s <= _MAX_IDLE_S and is_idle(sock):
+                sock.settimeout(self.timeout)
+                self.sock, self.is_verified = sock, True
+                return
+            sock.close()
+        super().connect()
+
+
+def _send(request: AWSPreparedRequest, timeout: urllib3.Timeout, **_: object) -> AWSResponse:
+    url = request.url
+    try:
+        reply = _pools().urlopen(
+            request.method,
+            url,
+            body=request.body,
+            headers=request.headers,
+            redirect=False,
+            retries=False,
+            timeout=timeout,
+            preload_content=False,
+            decode_content=False,
+        )
+        response = AWSResponse(url, reply.status, reply.headers, reply)  # type: ignore[arg-type]
+        response.content  # noqa: B018 - it is read now, so that what fails on the way fails here
+    # In the words of botocore, by which it decides what to try again, and ``keys`` what was never sent.
+    except SSLError as error:
+        raise exceptions.SSLError(endpoint_url=url, error=error) from None
+    except NewConnectionError as error:
+        raise exceptions.EndpointConnectionError(endpoint_url=url, error=error) from None
+    except ConnectTimeoutError as error:
+        raise exceptions.ConnectTimeoutError(endpoint_url=url, error=error) from None
+    except ReadTimeoutError as error:
+        raise exceptions.ReadTimeoutError(endpoint_url=url, error=error) from None
+    except ProtocolError as error:
+        raise exceptions.ConnectionClosedError(error=error, request=request, endpoint_url=url) from None
+    except Exception as error:
+        raise exceptions.HTTPClientError(error=error) from None
+    return response

@@ -90,6 +90,17 @@ def open_socket(origin: Origin, timeout_s: float, authorities: str | None = None
     raise errors[0] if errors else TimeoutError
 
 
+def take(opened: Opened) -> tuple[socket.socket, float] | None:
+    """Returns a connection that was begun ahead, and the wall time at which it was open, if it is open.
+
+    One that is not may never be: to wait for it could take longer than to connect anew. It is closed when it opens.
+    """
+    if not opened.done():
+        opened.add_done_callback(lambda late: None if late.exception() else late.result()[0].close())
+        return None
+    return None if opened.exception() else opened.result()
+
+
 def is_idle(sock: socket.socket) -> bool:
     """Returns whether an open connection has nothing to read, in any layer, and so can take a request.
 

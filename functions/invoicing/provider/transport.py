@@ -22,7 +22,7 @@ from invoicing.credentials import Credentials
 from invoicing.observability import PROVIDER_LATENCY, metrics
 from invoicing.provider.connection import connection_over, open_connection
 from invoicing.provider.outcomes import Call, Reply
-from invoicing.sockets import Opened, is_idle, shut_down
+from invoicing.sockets import Opened, is_idle, shut_down, take
 
 _CONNECT_TIMEOUT_S = 3.0
 # A peer or a NAT may have dropped a connection that was idle for longer, and a frozen instance does not notice.
@@ -164,7 +164,8 @@ class Transport:
     def _usable_connection(self) -> HTTPConnection | None:
         connection, self._connection = self._connection, None
         if self._opened:
-            connection = self._opened_ahead(self._opened)
+            sock, self._used_at_s = take(self._opened) or (None, 0.0)
+            connection = connection_over(sock, self._origin) if sock else None
             self._opened = None
         # There is no socket if the last reply ended the connection, or was not read to its end.
         if connection is None or connection.sock is None:
@@ -173,16 +174,6 @@ class Transport:
             return connection
         connection.close()
         return None
-
-    def _opened_ahead(self, opened: Opened) -> HTTPConnection | None:
-        # One that is not open yet may never be: to wait for it could take longer than to connect anew.
-        if not opened.done():
-            opened.add_done_callback(_close_unused)
-            return None
-        if opened.exception():
-            return None
-        sock, self._used_at_s = opened.result()
-        return connection_over(sock, self._origin)
 
     def _connect(self, deadline_s: float) -> HTTPConnection:
         timeout_s = min(_CONNECT_TIMEOUT_S, deadline_s - time.monotonic())
@@ -197,11 +188,6 @@ class Transport:
             connection.close()
             raise ProviderUnavailable(f"no time left after connecting to {self._peer}")
         return connection
-
-
-def _close_unused(opened: Opened) -> None:
-    if not opened.exception():
-        opened.result()[0].close()
 
 
 def _talk(connection: HTTPConnection, call: Call[Any], headers: Mapping[str, str], timeout_s: float) -> Reply:
