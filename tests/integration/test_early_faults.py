@@ -15,7 +15,7 @@ import pytest
 from tests.benchmarks.contest import OURS, Surroundings, surroundings
 from tests.benchmarks.network import Network
 from tests.benchmarks.runtime_api import Sandbox
-from tests.support.account import API_KEY
+from tests.support.account import API_KEY, SHOP_ID
 from tests.support.door import FAULTS, Door
 from tests.support.events import http_event
 from tests.support.raw_provider import RawProvider, Wire, answer
@@ -153,3 +153,26 @@ def test_a_certificate_that_is_not_trusted_gets_neither_key_nor_request(around, 
     provider = serve(paying_at, certificate_for("other.example"))
     assert "provider_unavailable" in first_invoice(around, provider)[0]
     assert provider.requests == []
+
+
+def secret_of(wire: Wire) -> None:
+    """Answers every request as Secrets Manager answers, with the shop's secret."""
+    while True:
+        assert b"secretsmanager.GetSecretValue" in wire.read()
+        body = json.dumps({"SecretString": json.dumps({"api_key": API_KEY, "shop_id": SHOP_ID})}).encode()
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: application/x-amz-json-1.1\r\nContent-Length: {len(body)}\r\n\r\n"
+        wire.write(head.encode() + body)
+
+
+@pytest.mark.parametrize(
+    ("host", "status", "requests"), [("127.0.0.1", 200, 1), ("other.example", 503, 0)], ids=["trusted", "not trusted"]
+)
+def test_the_secret_is_asked_for_once_over_the_connection_that_was_begun_first_and_trusted(
+    around, serve, certificate_for, host, status, requests
+) -> None:
+    manager = serve(secret_of, certificate_for(host))
+    trusted = {"AWS_CA_BUNDLE": os.environ["SSL_CERT_FILE"]}
+    with around.start(OURS, AWS_ENDPOINT_URL_SECRETS_MANAGER=manager.url, **trusted) as sandbox:
+        assert sandbox.invoke(EVENT).payload["statusCode"] == status
+    assert len(manager.requests) == requests
+    assert manager.connections == 1 or status == 503
