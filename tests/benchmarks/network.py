@@ -9,7 +9,7 @@ import contextlib
 import ssl
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
@@ -59,13 +59,21 @@ async def _relay(folder: Path, round_trip_s: float, urls: Sequence[str]) -> None
     (folder / "authorities.pem").write_bytes(trusted + authority.cert_pem.bytes())
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1", "localhost").configure_cert(tls)
+    relayed: set[asyncio.Task[None]] = set()  # asyncio itself keeps no task alive
+
+    def relay_to(port: int | None, round_trip_s: float) -> Callable[..., None]:
+        def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            task = asyncio.ensure_future(_join(reader, writer, port, round_trip_s))
+            relayed.add(task)
+            task.add_done_callback(relayed.discard)
+
+        return connected
+
     for url in urls:
         port = urlsplit(url).port
-        inner = await asyncio.start_server(lambda r, w, port=port: _join(r, w, port, 0), "127.0.0.1", 0, ssl=tls)
+        inner = await asyncio.start_server(relay_to(port, 0), "127.0.0.1", 0, ssl=tls)
         inner_port = inner.sockets[0].getsockname()[1]
-        outer = await asyncio.start_server(
-            lambda r, w, port=inner_port: _join(r, w, port, round_trip_s), "127.0.0.1", 0
-        )
+        outer = await asyncio.start_server(relay_to(inner_port, round_trip_s), "127.0.0.1", 0)
         print(f"https://127.0.0.1:{outer.sockets[0].getsockname()[1]}", flush=True)
     await asyncio.Event().wait()
 

@@ -75,7 +75,7 @@ def create_tables_and_secret(moto_url: str) -> None:
     """
     account = {"endpoint_url": moto_url, **NOBODY}
     boto3.client("secretsmanager", **account).create_secret(
-        Name=SECRET, SecretString=json.dumps({"api_key": API_KEY, "shop_id": SHOP_ID})
+        Name=SECRET, SecretString=json.dumps({"api_key": API_KEY, "shop_id": SHOP_ID, "secret_key": SECRET_KEY})
     )
     dynamodb = boto3.client("dynamodb", **account)
     for name, resource in ((TABLE, "IdempotencyTable"), (INVOICES, "InvoiceTable")):
