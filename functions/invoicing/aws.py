@@ -98,16 +98,22 @@ class _Connection(HTTPSConnection):
         self._begun = begun
 
     def connect(self) -> None:
-        while self._begun:
-            sock, opened_at_s = take(self._begun.pop()) or (None, 0.0)
+        while opened := self._next():
+            sock, begun_at_s = take(opened) or (None, 0.0)
             if sock is None:
                 continue
-            if 0 <= time.time() - opened_at_s <= _MAX_IDLE_S and is_idle(sock):
+            if 0 <= time.time() - begun_at_s <= _MAX_IDLE_S and is_idle(sock):
                 sock.settimeout(self.timeout)
                 self.sock, self.is_verified = sock, True
                 return
             sock.close()
         super().connect()
+
+    def _next(self) -> Opened | None:
+        try:
+            return self._begun.pop()
+        except IndexError:  # another thread, which writes another record, may have taken the last one just now
+            return None
 
 
 def _send(request: AWSPreparedRequest, timeout: urllib3.Timeout, **_: object) -> AWSResponse:

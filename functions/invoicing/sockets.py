@@ -21,7 +21,7 @@ from invoicing.contract.origins import Origin
 _HEAD_START_S = 0.5
 # A check for waiting records looks at this much.
 _MAX_PEEK_BYTES = 64 * 1024
-#: An open connection that was begun ahead, and the wall time at which it was open.
+#: An open connection that was begun ahead, and the wall time at which it was begun.
 type Opened = Future[tuple[socket.socket, float]]
 _LOADING = threading.Lock()
 
@@ -91,7 +91,7 @@ def open_socket(origin: Origin, timeout_s: float, authorities: str | None = None
 
 
 def take(opened: Opened) -> tuple[socket.socket, float] | None:
-    """Returns a connection that was begun ahead, and the wall time at which it was open, if it is open.
+    """Returns a connection that was begun ahead, and the wall time at which it was begun, if it is open.
 
     One that is not may never be: to wait for it could take longer than to connect anew. It is closed when it opens.
     """

@@ -98,6 +98,20 @@ def test_the_secret_the_provider_and_the_table_are_begun_with(monkeypatch) -> No
     }
 
 
+def test_the_age_of_a_connection_counts_from_its_beginning(monkeypatch) -> None:
+    # A frozen instance may wake up minutes later in the middle of a handshake.
+    clock = Clock()
+    monkeypatch.setattr("time.time", lambda: clock.now_s)
+
+    def frozen(*_: Any) -> str:
+        clock.now_s += 300
+        return "socket"
+
+    monkeypatch.setattr(ahead, "open_socket", frozen)
+    begun_at_s = clock.now_s
+    assert ahead._connect("https://api.cryptocloud.plus") == ("socket", begun_at_s)
+
+
 @pytest.mark.parametrize(
     "environment",
     [{}, {"CRYPTOCLOUD_SECRET_ARN": "arn", "CRYPTOCLOUD_API_URL": "not a URL"}, {"CRYPTOCLOUD_API_URL": "ftp://x"}],

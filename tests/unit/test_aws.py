@@ -152,6 +152,14 @@ def test_a_socket_that_was_opened_ahead_is_taken_once(connect) -> None:
     assert [connect(begun), connect(begun)] == [early, None]
 
 
+def test_a_socket_that_another_thread_takes_first_is_no_fault(connect) -> None:
+    class Racing(list[Any]):
+        def __bool__(self) -> bool:
+            return True
+
+    assert connect(Racing()) is None
+
+
 @pytest.mark.parametrize("ago_s", [5.5, -1.0])
 def test_a_socket_that_was_opened_too_long_ago_or_in_the_future_is_closed(connect, ago_s) -> None:
     early = Socket()
