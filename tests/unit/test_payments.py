@@ -1,14 +1,18 @@
 """The story of a payment: whoever asks, each status is published, none is lost, and nobody believes too much."""
 
+from concurrent.futures import Future
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from invoicing.contract.errors import OutcomeUnknown, ProviderCredentialsRejected, ProviderUnavailable
+from invoicing.contract.settings import PaymentSettings
 from invoicing.invoice_record import NOW, InvoiceRecord, new_item
 from invoicing.invoices import InvoiceTable
+from invoicing.payments import Payments
 from invoicing.provider.transport import MAX_ATTEMPTS
+from invoicing.watch import Watcher
 from tests.support.payments import ID, NEW
 
 SERVICE = frozenset({"service"})
@@ -325,3 +329,36 @@ def test_the_log_says_why_a_page_did_not_publish_a_payment(payments, provider, b
     [line] = log()
     assert (line["level"], line["message"]) == ("WARNING", "event left to the watcher")
     assert (line["invoice_id"], line["reason"]) == (ID, "events not published: ThrottlingException")
+
+
+def test_payments_are_followed_with_the_settings_of_the_owner_and_the_secret_that_was_read_ahead(monkeypatch) -> None:
+    calls: list[dict[str, Any]] = []
+
+    def answer(**call: Any) -> dict[str, Any]:
+        calls.append(call)
+        return {"FailedEntryCount": 0}
+
+    client = SimpleNamespace(get_item=answer, put_events=answer, get_secret_value=None)
+    for name in ("dynamodb_client", "events_client", "secrets_manager_client"):
+        monkeypatch.setattr(f"invoicing.payments.{name}", lambda: client)
+    secret: Future[Any] = Future()
+    secret.set_result({"SecretString": '{"api_key": "key", "shop_id": "read ahead", "secret_key": "x"}'})
+    monkeypatch.setattr("invoicing.ahead.secret", secret)
+    settings = PaymentSettings(
+        cryptocloud_api="v2",
+        cryptocloud_secret_arn="arn",
+        invoice_table="invoices",
+        event_bus="shop-bus",
+        powertools_service_name="shop-stack",
+    )
+    payments = Payments.from_settings(settings)
+    assert payments.api.name == "v2"
+    assert payments.credentials.get().shop_id == "read ahead"
+    payments.table.read(ID)
+    assert calls.pop()["TableName"] == "invoices"
+    payments._bus.publish_unrecorded(ID, "paid")
+    [entry] = calls.pop()["Entries"]
+    assert entry["EventBusName"] == "shop-bus"
+    assert '"stack": "shop-stack"' in entry["Detail"]
+    watcher = Watcher.from_settings(settings)
+    assert watcher._ids_in_a_call == payments.api.ids_in_a_call
