@@ -54,9 +54,10 @@ demo: on-linux ## Create invoices on the local stack, pay, show what happens, st
 run: on-linux ## Run the local stack until Ctrl-C
 	@$(WITH) $(STACK) -- $(LOCAL)/bin/python -m infra.local run $(if $(PORT),--port "$(PORT)")
 
+# In the order of their folders: the many quick unit tests come last, and fill what the long files leave of the processors.
 test: on-linux ## Run all tests
 	@$(WITH) $(DEV)/ready $(STACK) $(BROWSERS) $(FRAMEWORKS) .aws-sam/contestants/Bare/template.yaml -- \
-		$(DEV)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+		$(DEV)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 unit: ## Run the unit tests: seconds, without the local stack
 	@$(WITH) $(DEV)/ready -- $(DEV)/bin/python -m pytest --quiet -n auto tests/unit

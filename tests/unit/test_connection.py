@@ -1,5 +1,6 @@
 """One connection without a network: whose address is taken, when it is idle, and where a reply ends."""
 
+import http.client
 import io
 import socket
 import ssl
@@ -12,7 +13,7 @@ import pytest
 from invoicing import sockets
 from invoicing.contract.origins import origin_of
 from invoicing.provider import connection
-from invoicing.provider.connection import _Reply, open_connection
+from invoicing.provider.connection import _Reply, open_connection, read_head
 from invoicing.sockets import is_idle
 
 ORIGIN = origin_of("https://api.cryptocloud.plus")
@@ -237,3 +238,13 @@ def test_a_connection_with_anything_behind_the_body_is_shut_down(
     reply.begin()
     assert reply.read() == b"BODY"
     assert shut == ([] if is_used_again else [wire])
+
+
+def test_the_head_of_a_reply_may_have_64_kib_and_no_more() -> None:
+    def head(size: int) -> io.BytesIO:
+        begin, end = b"HTTP/1.1 200 OK\r\nX-Padding: ", b"\r\n\r\n"
+        return io.BytesIO(begin + b"x" * (size - len(begin) - len(end)) + end)
+
+    assert read_head(head(65_536)) == (11, 200, [])
+    with pytest.raises(http.client.HTTPException, match="64 KiB"):
+        read_head(head(65_537))
