@@ -342,7 +342,7 @@ def test_payments_are_followed_with_the_settings_of_the_owner_and_the_secret_tha
     for name in ("dynamodb_client", "events_client", "secrets_manager_client"):
         monkeypatch.setattr(f"invoicing.payments.{name}", lambda: client)
     secret: Future[Any] = Future()
-    secret.set_result({"SecretString": '{"api_key": "key", "shop_id": "read ahead", "secret_key": "x"}'})
+    secret.set_result({"SecretString": '{"api_key": "key", "shop_id": "read-ahead"}'})
     monkeypatch.setattr("invoicing.ahead.secret", secret)
     settings = PaymentSettings(
         cryptocloud_api="v2",
@@ -353,7 +353,7 @@ def test_payments_are_followed_with_the_settings_of_the_owner_and_the_secret_tha
     )
     payments = Payments.from_settings(settings)
     assert payments.api.name == "v2"
-    assert payments.credentials.get().shop_id == "read ahead"
+    assert payments.credentials.get().shop_id == "read-ahead"
     payments.table.read(ID)
     assert calls.pop()["TableName"] == "invoices"
     payments._bus.publish_unrecorded(ID, "paid")
