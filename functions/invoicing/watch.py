@@ -87,7 +87,7 @@ class Watcher:
         new = (entry for entry in due if entry[0] not in seen)
         for entries in batched(new, MAX_READ_AT_ONCE, strict=False):
             due_s = dict(entries)
-            seen |= due_s.keys()
+            seen.update(due_s)  # not |= with keys(): that would make another set
             records, unread = self._table.read_due(list(due_s))
             left_s += [due_s[invoice_id] for invoice_id in unread]
             yield from records

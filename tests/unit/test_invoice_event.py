@@ -9,7 +9,9 @@ from typing import Any
 
 import jsonschema_rs
 import pytest
+from botocore.exceptions import ClientError, ReadTimeoutError
 
+from invoicing.contract.errors import ProviderUnavailable, ServiceNotConfigured
 from invoicing.contract.statuses import STATUSES, Status
 from invoicing.events import DETAIL_TYPES, SOURCE, EventBus
 from invoicing.invoice_record import InvoiceRecord
@@ -35,9 +37,9 @@ def bus() -> Iterator[Bus]:
         yield Bus({"source": [SOURCE], "detail": {"stack": ["shop"]}})
 
 
-def publish(bus: Bus, *statuses: Status, **fields: Any) -> list[dict[str, Any]]:
+def unpublished(*statuses: Status, **fields: Any) -> InvoiceRecord:
     seen_s = {status: 1_700_000_060 + number for number, status in enumerate(statuses)}
-    record = InvoiceRecord(
+    return InvoiceRecord(
         **{
             **{name: getattr(RECORD, name) for name in RECORD.__slots__},
             "status": statuses[-1],
@@ -46,7 +48,10 @@ def publish(bus: Bus, *statuses: Status, **fields: Any) -> list[dict[str, Any]]:
             **fields,
         }
     )
-    EventBus("default", "shop", bus.client).publish(record)
+
+
+def publish(bus: Bus, *statuses: Status, **fields: Any) -> list[dict[str, Any]]:
+    EventBus("default", "shop", bus.client).publish(unpublished(*statuses, **fields))
     return bus.delivered()
 
 
@@ -170,3 +175,68 @@ def test_every_detail_type_goes_with_its_own_statuses_only() -> None:
         event["detail-type"] = detail_type
         event["detail"] |= {"status": status, "event_id": f"DZLF4212:{status}"}
         assert CONSUMERS.is_valid(event) is (DETAIL_TYPES[status] == detail_type), (status, detail_type)
+
+
+class Answering:
+    """EventBridge with one answer, or one failure; remembers what it got."""
+
+    def __init__(self, answer: dict[str, Any] | Exception) -> None:
+        self.answer = answer
+        self.entries: list[dict[str, Any]] = []
+
+    def put_events(self, *, Entries: list[dict[str, Any]]) -> dict[str, Any]:  # noqa: N803 - boto3's name
+        self.entries += Entries
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+def answered(code: str) -> ClientError:
+    return ClientError({"Error": {"Code": code}}, "PutEvents")
+
+
+PUBLISHED_METRIC, NOT_PUBLISHED_METRIC = (
+    (name, frozenset({"service"})) for name in ("EventPublished", "EventNotPublished")
+)
+
+
+def test_events_go_to_the_owners_bus_and_each_is_counted_and_logged(counted, log) -> None:
+    client: Any = Answering({"FailedEntryCount": 0, "Entries": [{"EventId": "1"}, {"EventId": "2"}]})
+    EventBus("shop-bus", "shop", client).publish(unpublished("partial", "paid"))
+    assert [entry["EventBusName"] for entry in client.entries] == ["shop-bus"] * 2
+    assert counted() == {PUBLISHED_METRIC: [2.0]}
+    assert [(line["level"], line["message"], line["event_id"]) for line in log()] == [
+        ("INFO", "event published", "DZLF4212:partial"),
+        ("INFO", "event published", "DZLF4212:paid"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (answered("ThrottlingException"), "ThrottlingException"),
+        (ReadTimeoutError(endpoint_url=""), "ReadTimeoutError"),
+        (
+            {
+                "FailedEntryCount": 2,
+                "Entries": [{"ErrorCode": "ThrottlingException"}, {"EventId": "1"}, {"ErrorCode": "InternalFailure"}],
+            },
+            "InternalFailure, ThrottlingException",
+        ),
+    ],
+)
+def test_events_that_the_bus_did_not_take_are_counted_and_may_be_tried_again(answer, reason, counted) -> None:
+    client: Any = Answering(answer)
+    with pytest.raises(ProviderUnavailable) as raised:
+        EventBus("default", "shop", client).publish(unpublished("partial", "paid"))
+    assert raised.value.reason == f"events not published: {reason}"
+    assert counted() == {NOT_PUBLISHED_METRIC: [2.0]}
+
+
+@pytest.mark.parametrize("code", ["AccessDeniedException", "ResourceNotFoundException", "ValidationException"])
+def test_a_bus_that_only_the_owner_can_fix_is_counted_and_is_not_worth_trying_again(code, counted) -> None:
+    client: Any = Answering(answered(code))
+    with pytest.raises(ServiceNotConfigured) as raised:
+        EventBus("default", "shop", client).publish(unpublished("paid"))
+    assert raised.value.reason == f"the event bus answered {code}: see EventBus and the role"
+    assert counted() == {NOT_PUBLISHED_METRIC: [1.0]}

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, ConnectTimeoutError
 
-from invoicing.contract.errors import InternalError, ProviderUnavailable
+from invoicing.contract.errors import InternalError, ProviderUnavailable, ServiceNotConfigured
 from invoicing.contract.statuses import DELIVERABLE, STATUSES, lower_than, status_or_none
 from invoicing.invoice_record import NOW, SCHEDULE_S, SHARDS, InvoiceRecord, new_item, next_due_s, shard_of
 from invoicing.invoices import ASK_AGAIN_AFTER_S, MAX_READ_AT_ONCE, InvoiceTable
@@ -284,7 +284,9 @@ def test_the_oldest_comes_first_over_all_pages(invoices, clock) -> None:
     assert {shard_of(name) for name in ids} == set(SHARDS)
 
 
-def test_what_is_due_is_read_in_its_order_and_what_could_not_be_read_is_named(invoices, clock, client) -> None:
+def test_what_is_due_is_read_in_its_order_and_what_could_not_be_read_is_named_and_counted(
+    invoices, clock, client, counted
+) -> None:
     ids = [f"INVOICE{number:02}" for number in range(MAX_READ_AT_ONCE)]
     for invoice_id in ids:
         record(invoices, created(clock, invoice_id))
@@ -295,6 +297,7 @@ def test_what_is_due_is_read_in_its_order_and_what_could_not_be_read_is_named(in
     records, unread = invoices.read_due(ids)
     assert [invoice.invoice_id for invoice in records] == [*ids[:3], *ids[6:]]
     assert unread == [ids[4]]
+    assert counted() == {("InternalError", frozenset({"service"})): [1.0]}
     assert records[0] == invoices.read(ids[0])
 
 
@@ -307,14 +310,49 @@ def test_what_dynamodb_leaves_unread_is_named(clock) -> None:
     assert InvoiceTable("InvoiceTable", busy, clock=clock).read_due([ID]) == ([], [ID])
 
 
+def test_the_table_is_read_as_it_is_now_and_not_as_it_was(clock) -> None:
+    class Reading:
+        def get_item(self, **read: Any) -> Any:
+            assert read["ConsistentRead"] is True
+            return {}
+
+        def batch_get_item(self, *, RequestItems: Any) -> Any:  # noqa: N803 - boto3's name
+            assert RequestItems["InvoiceTable"]["ConsistentRead"] is True
+            return {"Responses": {}, "UnprocessedKeys": {}}
+
+    reading: Any = Reading()
+    invoices = InvoiceTable("InvoiceTable", reading, clock=clock)
+    assert invoices.read(ID) is None
+    assert invoices.read_due([ID]) == ([], [])
+
+
+def test_what_is_due_comes_from_every_page_of_the_index(clock) -> None:
+    class Paged:
+        def query(self, **query: Any) -> Any:
+            place = query.get("ExclusiveStartKey", {"place": 0})["place"]
+            page = {"Items": [{"invoice_id": {"S": f"INVOICE{place}"}, "due": {"N": str(place)}}]}
+            return {**page, **({"LastEvaluatedKey": {"place": place + 1}} if place < 2 else {})}
+
+    paged: Any = Paged()
+    found = itertools.islice(InvoiceTable("InvoiceTable", paged, clock=clock).due(NOW), 9)
+    assert list(found) == [("INVOICE0", 0), ("INVOICE1", 1), ("INVOICE2", 2)]
+
+
+def answered(code: str) -> ClientError:
+    return ClientError({"Error": {"Code": code, "Message": "x"}}, "any")
+
+
 @pytest.mark.parametrize(
-    "failure",
+    ("failure", "expected"),
     [
-        ConnectTimeoutError(endpoint_url="https://x"),
-        ClientError({"Error": {"Code": "ProvisionedThroughputExceededException", "Message": "x"}}, "any"),
+        (ConnectTimeoutError(endpoint_url="https://x"), ProviderUnavailable),
+        (answered("ProvisionedThroughputExceededException"), ProviderUnavailable),
+        *((answered(f"{code}Exception"), ServiceNotConfigured) for code in ("AccessDenied", "Validation")),
+        (answered("ResourceNotFoundException"), ServiceNotConfigured),
     ],
+    ids=str,
 )
-def test_a_table_that_is_down_is_a_failure_that_may_pass(failure, clock) -> None:
+def test_a_table_that_fails_may_be_tried_again_unless_only_the_owner_can_fix_it(failure, expected, clock) -> None:
     class Down:
         def __getattr__(self, _: str) -> Any:
             def fail(**_: Any) -> None:
@@ -329,13 +367,14 @@ def test_a_table_that_is_down_is_a_failure_that_may_pass(failure, clock) -> None
         lambda: invoices.read(ID),
         lambda: invoices.read_due([ID]),
         lambda: invoices.step(ID, "paid"),
+        lambda: invoices.published(record),
         lambda: invoices.take_turn(ID),
         lambda: invoices.hurry(ID),
         lambda: invoices.postpone(record),
         lambda: invoices.put_behind(record),
         lambda: list(invoices.due(NOW)),
     ):
-        with pytest.raises(ProviderUnavailable) as raised:
+        with pytest.raises(expected) as raised:
             call()
         assert "table of invoices" in raised.value.reason
 

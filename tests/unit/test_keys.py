@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError, ReadTimeoutError
+from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnectionError, ReadTimeoutError
 
 from invoicing import keys
 from invoicing.contract.errors import (
@@ -419,3 +419,42 @@ def test_times_are_the_same_whatever_the_time_zone(monkeypatch: pytest.MonkeyPat
             monkeypatch.undo()
             time.tzset()
     assert {times for _, *times in map(tuple, found) for times in [tuple(times)]} == {(KEY_LIFETIME_S, 20)}
+
+
+def test_an_invoice_that_is_delivered_again_is_counted_and_logged(counted, log) -> None:
+    table = ModelTable()
+    deliver(table)
+    assert counted == []
+    deliver(table, AssertionError("created again"))
+    assert counted == ["InvoiceReplayed"]
+    [line] = log()
+    assert (line["level"], line["message"], line["invoice_id"]) == ("INFO", "invoice replayed", "DZLF4212")
+
+
+@pytest.mark.parametrize(
+    ("error", "is_released"),
+    [
+        (unanswered(), True),
+        (answered("ThrottlingException"), True),
+        (ConnectTimeoutError(endpoint_url=""), False),
+        (EndpointConnectionError(endpoint_url=""), False),
+    ],
+)
+def test_a_claim_that_may_have_arrived_is_released_and_one_that_was_never_sent_is_not(error, is_released) -> None:
+    table = Failing("put_item", error)
+    with pytest.raises(ProviderUnavailable):
+        deliver(table, AssertionError("created"))
+    assert (KEY.record_id in table.items) is is_released
+
+
+@pytest.mark.parametrize(("over_ms", "outcome"), [(0, InvoiceInProgress), (1, InternalError)])
+def test_a_claim_of_lambdas_15_minutes_is_in_progress_and_a_longer_one_is_damaged(over_ms, outcome) -> None:
+    table, now_s = ModelTable(), 1_000_000
+
+    def create() -> Invoice:
+        table.items[KEY.record_id]["in_progress_expiration"] = {"N": str((now_s + 15 * 60) * 1000 + over_ms)}
+        with pytest.raises(outcome):
+            deliver(table, AssertionError("created beside the first"), clock=lambda: now_s)
+        return INVOICE
+
+    InvoiceRecords("table", table, clock=lambda: now_s).deliver_once(KEY, REQUEST, create, remaining_s=lambda: 20)

@@ -1,14 +1,21 @@
 """The story of a payment: whoever asks, each status is published, none is lost, and nobody believes too much."""
 
+from concurrent.futures import Future
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from invoicing.contract.errors import OutcomeUnknown, ProviderCredentialsRejected, ProviderUnavailable
+from invoicing.contract.settings import PaymentSettings
 from invoicing.invoice_record import NOW, InvoiceRecord, new_item
 from invoicing.invoices import InvoiceTable
+from invoicing.payments import Payments
 from invoicing.provider.transport import MAX_ATTEMPTS
+from invoicing.watch import Watcher
 from tests.support.payments import ID, NEW
+
+SERVICE = frozenset({"service"})
 
 
 def due(invoices: InvoiceTable) -> list[str]:
@@ -245,3 +252,113 @@ def test_a_page_publishes_only_a_step_that_it_wrote_itself(payments, provider, b
     invoices.step(ID, "partial")
     assert payments.status_of(ID) == "partial"
     assert bus.ids == []
+
+
+@pytest.mark.usefixtures("recorded")
+def test_a_payment_is_counted_once_with_its_amount_and_a_part_of_it_is_not(payments, provider, counted) -> None:
+    provider.statuses[ID] = "partial"
+    payments.follow(ID)
+    assert counted() == {("EventPublished", SERVICE): [1.0]}
+    provider.statuses[ID] = "paid"
+    payments.follow(ID)
+    payments.follow(ID)
+    assert counted() == {
+        ("InvoicePaid", SERVICE): [1.0],
+        ("AmountPaidUSD", SERVICE): [19.99],
+        ("EventPublished", SERVICE): [1.0],
+    }
+
+
+def test_a_payment_without_a_record_is_counted_and_the_log_names_the_invoice(payments, provider, counted, log) -> None:
+    provider.statuses[ID] = "paid"
+    payments.follow(ID)
+    assert counted() == {("InvoiceUnknown", SERVICE): [1.0], ("EventPublished", SERVICE): [1.0]}
+    line = log()[0]
+    assert (line["level"], line["message"]) == ("WARNING", "a payment of an invoice without a record")
+    assert (line["invoice_id"], line["status"]) == (ID, "paid")
+
+
+def test_the_provider_has_four_seconds_to_answer_whoever_asks(payments, provider, recorded, monkeypatch) -> None:
+    deadlines_s = []
+
+    def perform(*_: Any, deadline_s: float, **__: Any) -> dict[str, str]:
+        deadlines_s.append(deadline_s)
+        return {ID: "created"}
+
+    monkeypatch.setattr(provider, "perform", perform)
+    monkeypatch.setattr("invoicing.payments.time", SimpleNamespace(monotonic=lambda: 1000.0))
+    payments.status_of(ID)
+    payments.follow(ID)
+    payments.follow_all([recorded])
+    assert deadlines_s == [1004.0] * 3
+
+
+def test_a_refused_key_that_was_not_rotated_is_not_sent_again(payments, provider) -> None:
+    provider.valid = NEW
+    with pytest.raises(ProviderCredentialsRejected):
+        payments.follow(ID)
+    assert len(provider.asked) == 1
+
+
+def test_a_failure_is_reported_as_it_was_even_if_the_table_fails_after_it(
+    payments, provider, invoices, monkeypatch
+) -> None:
+    def fail(_: str) -> None:
+        raise ProviderUnavailable("table down")
+
+    monkeypatch.setattr(invoices, "hurry", fail)
+    provider.failure = ProviderCredentialsRejected("401")
+    with pytest.raises(ProviderCredentialsRejected):
+        payments.follow(ID)
+
+
+@pytest.mark.usefixtures("recorded")
+def test_the_log_says_why_a_page_got_the_last_known_status(payments, provider, log) -> None:
+    provider.failure = ProviderUnavailable("down")
+    payments.status_of(ID)
+    [line] = log()
+    assert (line["level"], line["message"]) == ("WARNING", "status not asked")
+    assert (line["invoice_id"], line["reason"]) == (ID, "down")
+
+
+@pytest.mark.usefixtures("recorded")
+def test_the_log_says_why_a_page_did_not_publish_a_payment(payments, provider, bus, log) -> None:
+    provider.statuses[ID] = "paid"
+    bus.refuse = True
+    payments.status_of(ID)
+    [line] = log()
+    assert (line["level"], line["message"]) == ("WARNING", "event left to the watcher")
+    assert (line["invoice_id"], line["reason"]) == (ID, "events not published: ThrottlingException")
+
+
+def test_payments_are_followed_with_the_settings_of_the_owner_and_the_secret_that_was_read_ahead(monkeypatch) -> None:
+    calls: list[dict[str, Any]] = []
+
+    def answer(**call: Any) -> dict[str, Any]:
+        calls.append(call)
+        return {"FailedEntryCount": 0}
+
+    client = SimpleNamespace(get_item=answer, put_events=answer, get_secret_value=None)
+    for name in ("dynamodb_client", "events_client", "secrets_manager_client"):
+        monkeypatch.setattr(f"invoicing.payments.{name}", lambda: client)
+    secret: Future[Any] = Future()
+    secret.set_result({"SecretString": '{"api_key": "key", "shop_id": "read-ahead"}'})
+    monkeypatch.setattr("invoicing.ahead.secret", secret)
+    settings = PaymentSettings(
+        cryptocloud_api="v2",
+        cryptocloud_secret_arn="arn",
+        invoice_table="invoices",
+        event_bus="shop-bus",
+        powertools_service_name="shop-stack",
+    )
+    payments = Payments.from_settings(settings)
+    assert payments.api.name == "v2"
+    assert payments.credentials.get().shop_id == "read-ahead"
+    payments.table.read(ID)
+    assert calls.pop()["TableName"] == "invoices"
+    payments._bus.publish_unrecorded(ID, "paid")
+    [entry] = calls.pop()["Entries"]
+    assert entry["EventBusName"] == "shop-bus"
+    assert '"stack": "shop-stack"' in entry["Detail"]
+    watcher = Watcher.from_settings(settings)
+    assert watcher._ids_in_a_call == payments.api.ids_in_a_call

@@ -228,3 +228,19 @@ def test_a_failure_on_the_way_is_the_providers_to_try_again(receiver_with, payme
     payments.failure = ProviderUnavailable("down")
     with pytest.raises(ProviderUnavailable):
         receiver.receive(as_json(postback()))
+
+
+@pytest.mark.parametrize("nothing", [..., "", None, "b''"])
+def test_a_postback_without_a_token_never_makes_us_read_the_secret(receiver_with, nothing) -> None:
+    receiver, credentials = receiver_with(SECRET_KEY)
+    with pytest.raises(PostbackRefused):
+        receiver.receive(as_json(postback(token=nothing)))
+    assert credentials.reads == 0
+
+
+def test_the_log_says_which_invoice_a_postback_was_about_and_what_is_known_of_it(receiver_with, log) -> None:
+    receiver, _ = receiver_with(SECRET_KEY)
+    receiver.receive(as_json(postback(invoice_id="LOGGED01")))
+    [line] = log()
+    assert (line["level"], line["message"]) == ("INFO", "postback received")
+    assert (line["invoice_id"], line["status"]) == ("LOGGED01", "paid")

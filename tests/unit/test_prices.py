@@ -299,3 +299,42 @@ def test_the_description_names_the_items_and_is_cut_behind_a_whole_one(items, de
 
 def test_a_description_of_the_callers_own_is_kept() -> None:
     assert priced(bought({"id": "mug"}, description="A gift"), listed(mug="1")).description == "A gift"
+
+
+@pytest.mark.parametrize(
+    ("status", "metric"),
+    [(500, NOT_READ), (503, NOT_READ), (429, NOT_READ), (499, REFUSED), (404, REFUSED), (301, REFUSED), (204, REFUSED)],
+)
+def test_a_status_that_may_pass_by_itself_is_no_answer_and_any_other_is_a_wrong_one(
+    prices, site, counted, log, status, metric
+) -> None:
+    site.publishes = Reply(status, b"")
+    now(prices)
+    assert counted() == {metric: [1.0]}
+    [line] = log()
+    assert str(status) in line["reason"]
+    assert ("PriceListUrl" in line["reason"]) is (metric == REFUSED)
+
+
+def test_the_log_says_which_currencies_a_list_may_have(prices, site, log) -> None:
+    site.publishes = Reply(200, as_file({**MUG_AND_TEE, "currency": "KZT"}))
+    now(prices)
+    assert "must be one of USD, EUR, in this version" in log()[0]["reason"]
+
+
+@pytest.mark.parametrize(("faults", "left"), [(5, ""), (6, " And 1 more.")])
+def test_the_log_has_five_faults_of_a_list_and_how_many_it_leaves_out(prices, site, log, faults, left) -> None:
+    items = {f"x{number}": {"price": "0"} for number in range(faults)}
+    site.publishes = Reply(200, as_file({"currency": "USD", "items": items}))
+    now(prices)
+    assert log()[0]["reason"].count("Item 'x") == 5
+    assert log()[0]["reason"].endswith(f"It is '0'.{left}")
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [("https://shop.example/prices.json", "/prices.json"), ("https://shop.example?v=1", "/?v=1")],
+)
+def test_a_list_is_asked_for_by_the_path_and_query_of_its_address(site, clock, url, path) -> None:
+    now(Prices(url, site, ("USD",), clock=clock))
+    assert [(call.path, call.reads) for call in site.calls] == [(path, {200, 304})]

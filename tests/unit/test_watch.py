@@ -5,12 +5,16 @@ from typing import Any
 
 import pytest
 
+from invoicing.aws import EVENTS_LIMIT_S, TABLE_LIMIT_S
 from invoicing.contract.errors import OutcomeUnknown, ProviderUnavailable
 from invoicing.invoice_record import NOW, SCHEDULE_S, SHARDS, InvoiceRecord, new_item
 from invoicing.invoices import InvoiceTable
+from invoicing.payments import ASK_LIMIT_S
 from invoicing.watch import MOST_FAILURES, ROUND_S, Watcher
 from tests.support.payments import FakeProvider
 from tests.support.samples import Clock
+
+SERVICE = frozenset({"service"})
 
 
 @pytest.fixture
@@ -286,3 +290,153 @@ def test_two_runs_at_once_publish_every_payment_and_lose_none(run, invoices, pro
     run()
     assert set(bus.ids) == {f"{invoice_id}:paid" for invoice_id in ids}
     assert len({str(detail) for detail in bus.details}) == len(ids)
+
+
+def test_a_run_that_could_not_ask_is_counted_logged_and_says_how_late_the_oldest_is(
+    run, invoices, provider, clock, monkeypatch, counted, log
+) -> None:
+    monkeypatch.setattr("invoicing.watch.time.time", clock)
+    ids = record(invoices, clock, provider, 2)
+    clock.now_s += SCHEDULE_S[0] + 60
+    provider.failure = ProviderUnavailable("down")
+    run()
+    assert counted() == {("OldestDue", SERVICE): [62.0], ("WatchStopped", SERVICE): [1.0]}
+    failure, summary = log()
+    assert (failure["level"], failure["message"]) == ("ERROR", "invoices not asked about")
+    assert (failure["reason"], failure["first"]) == ("down", ids[0])
+    assert (summary["level"], summary["message"]) == ("INFO", "watched")
+    assert {name: summary[name] for name in ("published", "asked", "stepped", "oldest_due_s")} == {
+        "published": 0, "asked": 0, "stepped": 0, "oldest_due_s": 62,
+    }  # fmt: skip
+    provider.failure = None
+    run()
+    assert counted() == {("OldestDue", SERVICE): [0.0]}
+
+
+def test_an_invoice_that_the_provider_does_not_know_is_counted_and_logged(
+    run, invoices, provider, clock, counted, log
+) -> None:
+    [invoice_id] = record(invoices, clock, provider, 1)
+    clock.now_s += SCHEDULE_S[0]
+    del provider.statuses[invoice_id]
+    run()
+    assert counted()["InvoiceUnknown", SERVICE] == [1.0]
+    line = log()[0]
+    assert (line["level"], line["message"]) == ("WARNING", "the provider does not say the status of an invoice")
+    assert line["invoice_id"] == invoice_id
+
+
+def test_the_log_says_which_events_wait_for_the_next_run_and_why(run, invoices, provider, bus, clock, log) -> None:
+    [invoice_id] = record(invoices, clock, provider, 1)
+    clock.now_s += SCHEDULE_S[0]
+    provider.statuses[invoice_id] = "paid"
+    bus.refuse = True
+    for message in ("event left to the next run", "watcher did not publish"):
+        seen = len(log())
+        run()
+        line = log()[seen]
+        assert (line["level"], line["message"], line["invoice_id"]) == ("ERROR", message, invoice_id)
+        assert line["reason"] == "events not published: ThrottlingException"
+
+
+@pytest.fixture
+def bus_that(bus, monkeypatch):
+    """Makes the bus refuse some calls, by their place; returns the places of those that came."""
+
+    def refuse(*places: int) -> list[int]:
+        real, came = bus.put_events, []
+
+        def put_events(**arguments: Any) -> Any:
+            came.append(len(came))
+            bus.refuse = came[-1] in places
+            return real(**arguments)
+
+        monkeypatch.setattr(bus, "put_events", put_events)
+        return came
+
+    return refuse
+
+
+def test_a_bus_that_fails_three_times_in_a_row_is_left_alone_until_the_next_run(
+    run, invoices, provider, bus_that, clock
+) -> None:
+    for invoice_id in record(invoices, clock, provider, 5):
+        invoices.step(invoice_id, "paid")
+    came = bus_that(0, 1, 2)
+    assert run().published == 0
+    assert came == [0, 1, 2]
+    assert run().published == 5
+
+
+def test_events_that_fail_here_and_there_do_not_keep_the_others_waiting(
+    run, invoices, provider, bus_that, clock
+) -> None:
+    for invoice_id in record(invoices, clock, provider, 7):
+        invoices.step(invoice_id, "paid")
+    came = bus_that(0, 1, 3, 4)
+    assert run().published == 3
+    assert len(came) == 7
+
+
+def test_calls_that_fail_here_and_there_do_not_keep_the_others_waiting(
+    run, invoices, provider, clock, monkeypatch
+) -> None:
+    record(invoices, clock, provider, 12)
+    clock.now_s += SCHEDULE_S[0]
+    real, came = provider.perform, []
+
+    def perform(*arguments: Any, **named: Any) -> Any:
+        came.append(len(came))
+        if came[-1] in (0, 1, 3, 4):
+            raise ProviderUnavailable("down")
+        return real(*arguments, **named)
+
+    monkeypatch.setattr(provider, "perform", perform)
+    assert run().asked == 4
+    assert len(came) == 6
+
+
+def test_the_last_call_begins_while_the_time_of_one_is_left(run, invoices, provider, clock) -> None:
+    ids = record(invoices, clock, provider, 2)
+    invoices.step(ids[0], "paid")
+    clock.now_s += SCHEDULE_S[0]
+    result = run(ROUND_S - 0.5)
+    assert (result.published, result.asked) == (0, 0)
+    result = run(ROUND_S)
+    assert (result.published, result.asked) == (1, 1)
+
+
+def test_a_call_that_begins_has_the_time_to_be_answered_written_and_published() -> None:
+    assert ROUND_S >= ASK_LIMIT_S + TABLE_LIMIT_S + EVENTS_LIMIT_S
+
+
+def test_a_paid_invoice_that_was_hurried_before_is_published_and_not_asked_about(
+    run, invoices, provider, bus, clock
+) -> None:
+    [invoice_id] = record(invoices, clock, provider, 1)
+    invoices.hurry(invoice_id)
+    invoices.step(invoice_id, "paid")
+    run()
+    assert (bus.ids, provider.asked) == ([f"{invoice_id}:paid"], [])
+
+
+def test_an_invoice_that_the_index_has_twice_is_asked_about_once(run, invoices, provider, clock, monkeypatch) -> None:
+    [invoice_id] = record(invoices, clock, provider, 1)
+    invoices.hurry(invoice_id)
+    real = invoices.due
+    monkeypatch.setattr(invoices, "due", lambda _: real(NOW))
+    provider.failure = ProviderUnavailable("down")
+    run()
+    assert provider.asked == [[invoice_id]]
+
+
+def test_a_table_that_cannot_put_an_invoice_behind_ends_no_run(run, invoices, provider, clock, monkeypatch) -> None:
+    def fail(_: InvoiceRecord) -> None:
+        raise ProviderUnavailable("table down")
+
+    monkeypatch.setattr(invoices, "put_behind", fail)
+    record(invoices, clock, provider, 4)
+    clock.now_s += SCHEDULE_S[0]
+    provider.failure = ProviderUnavailable("down")
+    run()
+    assert len(provider.asked) == 2
