@@ -9,5 +9,5 @@ def test_thousands_of_requests_to_one_process_leave_it_as_it_was(stack) -> None:
     assert soaked.after.memory_bytes - soaked.before.memory_bytes < 1_000_000
     # A connection may have been dropped meanwhile and made again; a leak shows in thousands.
     assert soaked.after.descriptors <= soaked.before.descriptors + 2
-    # Each record of an invoice is written in a thread, which ends with it.
-    assert soaked.after.threads <= soaked.before.threads
+    # Each record of an invoice is written in a thread, which ends just after it.
+    assert soaked.after.threads <= soaked.before.threads + 1
