@@ -21,7 +21,7 @@ from invoicing.sockets import Opened, in_thread, open_socket
 CONNECT_LIMIT_S = 3.0
 # To the table there are two: recording an invoice and completing its key are written side by side.
 _AWS = {"secretsmanager": ("SECRETS_MANAGER", 1), "dynamodb": ("DYNAMODB", 2)}
-#: A file of the authorities to trust in calls to AWS, as botocore reads it; ``None`` stands for the system's.
+#: A file of the authorities to trust in calls to AWS, as botocore reads it; ``None`` means the system's.
 AWS_AUTHORITIES = os.environ.get("AWS_CA_BUNDLE") or os.environ.get("REQUESTS_CA_BUNDLE")
 
 #: The secret, as Secrets Manager answers; ``None`` if nothing was begun.

@@ -80,14 +80,20 @@ def _client(service: Any, config: Config) -> Any:
         timeout = urllib3.Timeout(connect=client.meta.config.connect_timeout, read=client.meta.config.read_timeout)
         client.meta.events.register("before-send", functools.partial(_send, timeout=timeout))
         if begun := ahead.to_aws.get(url):
-            pool: Any = _pools().connection_from_url(url)
+            pool: Any = _pools(url).connection_from_url(url)
             pool.ConnectionCls = functools.partial(_Connection, begun=begun)
     return client
 
 
+def _pools(url: str) -> urllib3.PoolManager:
+    return _all_pools(url.startswith("https:"))
+
+
 @functools.cache
-def _pools() -> urllib3.PoolManager:
-    return urllib3.PoolManager(ssl_context=tls_context(ahead.AWS_AUTHORITIES), maxsize=_MAX_CONNECTIONS)
+def _all_pools(secure: bool) -> urllib3.PoolManager:
+    # A local stack has no TLS, and need not read the authorities.
+    tls = tls_context(ahead.AWS_AUTHORITIES) if secure else None
+    return urllib3.PoolManager(ssl_context=tls, maxsize=_MAX_CONNECTIONS)
 
 
 class _Connection(HTTPSConnection):
@@ -119,7 +125,7 @@ class _Connection(HTTPSConnection):
 def _send(request: AWSPreparedRequest, timeout: urllib3.Timeout, **_: object) -> AWSResponse:
     url = request.url
     try:
-        reply = _pools().urlopen(
+        reply = _pools(url).urlopen(
             request.method,
             url,
             body=request.body,

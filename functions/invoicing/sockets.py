@@ -30,7 +30,7 @@ def tls_context(authorities: str | None = None) -> ssl.SSLContext:
     """Returns what checks certificates and host names. All connections share it: to load the authorities takes 20 ms.
 
     Args:
-        authorities: A file of the certificates to trust; ``None`` stands for the system's, as OpenSSL finds them.
+        authorities: A file of the certificates to trust; ``None`` means the system's, as OpenSSL finds them.
     """
     with _LOADING:  # whoever comes second waits for the first, and does not load them as well
         return loaded_context(None if authorities == os.environ.get("SSL_CERT_FILE") else authorities)

@@ -15,7 +15,7 @@ from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, Protocol
 from invoicing import ahead, aws
 from invoicing.sockets import loaded_context
 
-CACHES = (aws.secrets_manager_client, aws.dynamodb_client, aws._pools, loaded_context)
+CACHES = (aws.secrets_manager_client, aws.dynamodb_client, aws._all_pools, loaded_context)
 
 
 @pytest.fixture(autouse=True)
@@ -65,7 +65,7 @@ def raising(error: Exception) -> Callable[[], NoReturn]:
 def test_a_call_that_fails_is_tried_twice_and_has_botocores_name_for_it(monkeypatch, error, name) -> None:
     monkeypatch.setattr("time.sleep", lambda _: None)
     pools = Pools(raising(error))
-    monkeypatch.setattr(aws, "_pools", lambda: pools)
+    monkeypatch.setattr(aws, "_pools", lambda _: pools)
     with pytest.raises(exceptions.BotoCoreError) as raised:
         aws.dynamodb_client().get_item(TableName="table", Key={"id": {"S": "x"}})
     assert type(raised.value) is name
@@ -77,7 +77,7 @@ def test_a_reply_is_read_as_botocore_reads_it(monkeypatch) -> None:
     body = b'{"Item": {"id": {"S": "x"}}}'
     reply = urllib3.HTTPResponse(io.BytesIO(body), {"Content-Length": str(len(body))}, 200, preload_content=False)
     pools = Pools(lambda: reply)
-    monkeypatch.setattr(aws, "_pools", lambda: pools)
+    monkeypatch.setattr(aws, "_pools", lambda _: pools)
     assert aws.dynamodb_client().get_item(TableName="table", Key={"id": {"S": "x"}})["Item"] == {"id": {"S": "x"}}
     assert len(pools.sent) == 1
 
@@ -85,7 +85,7 @@ def test_a_reply_is_read_as_botocore_reads_it(monkeypatch) -> None:
 def test_what_goes_through_a_proxy_is_left_to_botocore(monkeypatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
     pools = Pools(raising(RuntimeError("not this way")))
-    monkeypatch.setattr(aws, "_pools", lambda: pools)
+    monkeypatch.setattr(aws, "_pools", lambda _: pools)
     with pytest.raises(exceptions.BotoCoreError):
         aws.secrets_manager_client().get_secret_value(SecretId="secret")
     assert pools.sent == []
@@ -97,7 +97,8 @@ def test_the_authorities_are_read_once_for_all_clients(monkeypatch) -> None:
     monkeypatch.setattr("ssl.create_default_context", lambda cafile: made.append(cafile) or create(cafile=cafile))
     monkeypatch.setattr(ahead, "AWS_AUTHORITIES", None)
     for client in (aws.secrets_manager_client(), aws.dynamodb_client(), aws.events_client()):
-        assert aws._pools().connection_from_url(client.meta.endpoint_url).ConnectionCls
+        url = client.meta.endpoint_url
+        assert aws._pools(url).connection_from_url(url).ConnectionCls
     assert made == [None]
 
 
