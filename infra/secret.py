@@ -20,9 +20,9 @@ from invoicing.credentials import Credentials, CredentialStore
 
 # Where CryptoCloud shows each.
 _QUESTIONS = {
-    "api_key": "API key (your project at CryptoCloud, Settings, API)",
-    "shop_id": "Shop id (the same page)",
-    "secret_key": "Secret key (the same page; it signs the postbacks that say that an invoice was paid)",
+    "api_key": "API key (in the settings of your project at CryptoCloud)",
+    "shop_id": "Shop id (there too)",
+    "secret_key": "Secret key (there too; it signs the postbacks that say that an invoice was paid)",
 }
 _NO_POSTBACKS = (
     "Without secret_key the stack refuses CryptoCloud's postbacks, and learns of payments by asking: after 10 minutes "

@@ -1,6 +1,6 @@
 """Every fault of a payment that is tried, in one table: what the shop hears, how often, when, and what a page is told.
 
-In each row a buyer pays, and CryptoCloud's one postback and a fault meet. Then the fault is gone, the watcher runs, and
+In each row a buyer pays, and CryptoCloud's one postback and a fault meet. Then the fault is gone, the watch runs, and
 after that all turns of the invoice's schedule come. The tests run it, and ``make docs`` prints it into
 docs/when-something-fails.md.
 """
@@ -55,7 +55,7 @@ def _provider_row(name: str, fault: str, calls: int = 1, **arguments: Any) -> "F
 
 
 def _warm(stack: Stack, _: str) -> None:
-    """The sandboxes of postback, page and watcher have started."""
+    """The sandboxes of postback, page and watch have started."""
     stack.tell("/provider/postbacks/test")
     stack.tell("/provider/postbacks/wait")
     status_of(stack, "UNKNOWN1")
@@ -99,7 +99,7 @@ def _run(stack: Stack, _: str) -> None:
 
 
 def _a_day_later(stack: Stack, invoice_id: str) -> None:
-    """The watcher has had its turn; then comes the postback."""
+    """The watch has had its turn; then comes the postback."""
     let_pass(stack, invoice_id, 24 * 60 * 60)
     stack.tell("/schedules/run")
     stack.tell("/provider/postbacks/let_go")
@@ -161,7 +161,7 @@ _kill_postback = functools.partial(_kill, "receive_postback")
 
 
 def _due(stack: Stack, invoice_id: str) -> None:
-    """The invoice's first turn with the watcher has come."""
+    """The invoice's first turn with the watch has come."""
     let_pass(stack, invoice_id, 10 * 60)
     stack.tell("/table/forget")  # this one is not the function's
 
@@ -183,13 +183,13 @@ class Fault:
             about a page or ends in itself, so that none asks.
         arrange: Makes it go wrong, before the buyer pays.
         during: Happens after the buyer has paid.
-        restore: Makes it right again, before the watcher runs.
+        restore: Makes it right again, before the watch runs.
         also: Statuses besides ``paid`` of which there are events, each once.
         unrecorded: How often there is an event that says that the invoice has no record.
         record_fates: What becomes of the attempts to record the invoice.
         fresh: Whether it needs a stack on which nothing happened.
         again: What of ``arrange`` is for one request, once more before a page asks.
-        watched: Whether the watcher has a turn in ``during``.
+        watched: Whether the watch has a turn in ``during``.
         apis: The versions of the provider's API in which it is so.
     """
 
@@ -232,7 +232,7 @@ FAULTS = [
         _postback(fate="held"), _lagging("created"), _status("paid"),
     ),
     Fault(
-        "CryptoCloud says `created` still, and when the watcher asks", "200", ONCE, BY_SCHEDULE, "created",
+        "CryptoCloud says `created` still, and when the watch asks", "200", ONCE, BY_SCHEDULE, "created",
         _postback(fate="held"), _lagging("created"), _all(_run, _status("paid")),
     ),
     Fault(
@@ -327,38 +327,38 @@ FAULTS = [
     Fault("there is no such bus", "500", ONCE, NEXT_RUN, "paid", _events("ResourceNotFoundException")),
     # Death
     Fault(
-        "the postback's sandbox is killed before CryptoCloud answers", "500", ONCE, BY_SCHEDULE, "paid",
+        "the postback's instance is killed before CryptoCloud answers", "500", ONCE, BY_SCHEDULE, "paid",
         _all(_warm, _provider("slow", value=30)), _kill_postback("provider", "info", 2),
     ),
     Fault(
-        "the postback's sandbox is killed between answer and step", "500", ONCE, BY_SCHEDULE, "paid",
+        "the postback's instance is killed between answer and step", "500", ONCE, BY_SCHEDULE, "paid",
         _all(_warm, _writes("hung", "hung")), _kill_postback("table", "UpdateItem", 1),
     ),
     Fault(
-        "the postback's sandbox is killed between step and event", "500", ONCE, NEXT_RUN, "paid",
+        "the postback's instance is killed between step and event", "500", ONCE, NEXT_RUN, "paid",
         _all(_warm, _events("hung", "hung")), _kill_postback("bus", "PutEvents", 1),
     ),
     Fault(
-        "the postback's sandbox is killed between event and its note", "500", TWICE, AT_ONCE, "paid",
+        "the postback's instance is killed between event and its note", "500", TWICE, AT_ONCE, "paid",
         _all(_warm, _writes("", "hung", "hung")), _kill_postback("table", "UpdateItem", 2),
     ),
     Fault(
-        "the postback is lost, and the watcher is killed between answer and step", "lost", ONCE, NEXT_RUN, "paid",
+        "the postback is lost, and the watch is killed between answer and step", "lost", ONCE, NEXT_RUN, "paid",
         _all(_warm, _postback(fate="lost"), _due, _writes("hung", "hung")),
         _kill("watch_invoices", "table", "UpdateItem", 1, _run),
     ),
     Fault(
-        "the postback is lost, and the watcher is killed between step and event", "lost", ONCE, NEXT_RUN, "paid",
+        "the postback is lost, and the watch is killed between step and event", "lost", ONCE, NEXT_RUN, "paid",
         _all(_warm, _postback(fate="lost"), _due, _events("hung", "hung")),
         _kill("watch_invoices", "bus", "PutEvents", 1, _run),
     ),
     Fault(
-        "the postback is lost, and the watcher is killed between event and its note", "lost", TWICE, BY_SCHEDULE,
+        "the postback is lost, and the watch is killed between event and its note", "lost", TWICE, BY_SCHEDULE,
         "paid", _all(_warm, _postback(fate="lost"), _due, _writes("", "hung", "hung")),
         _kill("watch_invoices", "table", "UpdateItem", 2, _run), watched=True,
     ),
     Fault(
-        "the postback is lost, and a page's sandbox is killed between step and event", "lost", ONCE, NEXT_RUN, "paid",
+        "the postback is lost, and a page's instance is killed between step and event", "lost", ONCE, NEXT_RUN, "paid",
         _all(_warm, _postback(fate="lost"), _events("hung", "hung")),
         _kill("invoice_info", "bus", "PutEvents", 1, _ask_as_a_page),
     ),
@@ -390,7 +390,7 @@ def as_markdown() -> str:
 
 _WHEN = {
     AT_ONCE: "at once",
-    NEXT_RUN: "when the watcher runs next",
+    NEXT_RUN: "when the watch runs next",
     BY_SCHEDULE: "at the next turn of its schedule",
     NEVER: "at once, and only that",
 }
