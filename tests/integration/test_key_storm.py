@@ -1,4 +1,4 @@
-"""Hundreds of keys at once, each tried from two tabs, with a table whose writes are dropped, late, lost and repeated.
+"""A hundred and more keys at once, each tried from two tabs, with a table whose writes are dropped, late, lost and repeated.
 
 For a larger run: ``KEYS=5000 .venv/bin/python -m pytest tests/integration/test_key_storm.py``.
 """
@@ -11,9 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 from invoicing.contract.errors import ERROR_TABLE
 from invoicing.keys import IdempotencyKey
+from tests.support import ROOT
 
 SEED = 20261125
-KEYS = int(os.environ.get("KEYS", "150"))
+KEYS_IN_DOCS = 150
+KEYS = int(os.environ.get("KEYS", KEYS_IN_DOCS))
 SANDBOXES = 8
 TABS = 16  # tries at the same time
 TRIES = 2
@@ -73,3 +75,8 @@ def test_never_two_invoices_delivered_for_a_key_without_a_lost_record(start_stac
     # How many depends on the machine: a busy one has more requests that run out of time.
     assert len(delivered) > KEYS * 0.3
     assert seen_by_table.keys() == {"PutItem", "UpdateItem"}
+
+
+def test_the_docs_say_how_many_keys_race() -> None:
+    text = " ".join((ROOT / "docs" / "idempotency.md").read_text().split())
+    assert f"races {KEYS_IN_DOCS} keys over {SANDBOXES} instances" in text

@@ -1,4 +1,4 @@
-"""Dozens of invoices, each followed by postbacks, pages and the watcher at once, while table and bus misbehave.
+"""A hundred and more invoices, each followed by postbacks, pages and the watcher at once, while table and bus misbehave.
 
 For a larger run: ``INVOICES=2000 .venv/bin/python -m pytest tests/integration/test_payment_races.py``.
 """
@@ -18,7 +18,8 @@ from tests.support.paying import details, invoice_table, let_pass, post_postback
 from tests.support.stack import Stack
 
 SEED = 20261125
-INVOICES = int(os.environ.get("INVOICES", "80"))
+# More than a call asks about at once, and than a request reads at once.
+INVOICES = int(os.environ.get("INVOICES", "120"))
 SANDBOXES = 8
 CALLERS = 12  # at the same time: two invoices
 DISTURBED = 0.1
