@@ -1,4 +1,4 @@
-"""A hundred and more invoices, each followed by postbacks, pages and the watcher at once, while table and bus misbehave.
+"""A hundred invoices and more, each followed by postbacks, pages and the watch at once, while table and bus misbehave.
 
 For a larger run: ``INVOICES=2000 .venv/bin/python -m pytest tests/integration/test_payment_races.py``.
 """
