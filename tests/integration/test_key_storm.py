@@ -1,4 +1,4 @@
-"""A hundred keys and more at once, each tried from two tabs, with a table whose writes are dropped, late, lost, repeated.
+"""A hundred keys and more at once, each from two tabs, with a table whose writes are dropped, late, lost and repeated.
 
 For a larger run: ``KEYS=5000 .venv/bin/python -m pytest tests/integration/test_key_storm.py``.
 """
