@@ -54,9 +54,11 @@ demo: on-linux ## Create invoices on the local stack, pay, show what happens, st
 run: on-linux ## Run the local stack until Ctrl-C
 	@$(WITH) $(STACK) -- $(LOCAL)/bin/python -m infra.local run $(if $(PORT),--port "$(PORT)")
 
-# In the order of their folders: the many quick unit tests come last, and fill what the long files leave of the processors.
+# One process more than there are processors: tests also wait. In the order of their folders: the many quick unit tests
+# come last, and fill what the long files leave.
 test: on-linux ## Run all tests
 	@$(WITH) $(DEV)/ready $(STACK) $(BROWSERS) $(FRAMEWORKS) .aws-sam/contestants/Bare/template.yaml -- \
+		env PYTEST_XDIST_AUTO_NUM_WORKERS=$$(($$(nproc) + 1)) \
 		$(DEV)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 unit: ## Run the unit tests: seconds, without the local stack

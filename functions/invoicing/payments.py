@@ -20,7 +20,7 @@ from invoicing.invoice_record import InvoiceRecord
 from invoicing.invoices import InvoiceTable
 from invoicing.observability import AMOUNT_PAID, INVOICE_PAID, INVOICE_UNKNOWN, logger, metrics
 from invoicing.provider.dialects import chosen_api
-from invoicing.provider.outcomes import Api, Statuses
+from invoicing.provider.outcomes import Api, Call, Statuses
 from invoicing.provider.transport import MAX_ATTEMPTS, Transport
 
 # What the provider may take to say a status, in seconds. A page waits for it, and a postback must be answered in 10 s.
@@ -176,8 +176,14 @@ class Payments:
             ProviderCredentialsRejected: The key is refused, also after it was read again.
             InvoicingError: As ``CredentialStore.get``.
         """
+        try:
+            return self._asked(self.api.info(invoice_ids), deadline_s, attempts)
+        except OutcomeUnknown as error:
+            # To ask creates nothing, so what is unknown is only the status.
+            raise ProviderUnavailable(f"status not learned: {error.reason}") from None
+
+    def _asked(self, call: Call[Statuses], deadline_s: float, attempts: int) -> Statuses:
         credentials = self.credentials.get()
-        call = self.api.info(invoice_ids)
         try:
             return self._provider.perform(call, credentials, deadline_s=deadline_s, attempts=attempts)
         except ProviderCredentialsRejected:
@@ -185,9 +191,6 @@ class Payments:
             if rotated == credentials:
                 raise
             return self._provider.perform(call, rotated, deadline_s=deadline_s, attempts=attempts)
-        except OutcomeUnknown as error:
-            # To ask creates nothing, so what is unknown is only the status.
-            raise ProviderUnavailable(f"status not learned: {error.reason}") from None
 
     def publish(self, invoice: InvoiceRecord) -> None:
         """Publishes what is unpublished of an invoice, and notes it.

@@ -6,7 +6,8 @@ from tests.browser.engine_shop import BUTTON, ELEMENT, MESSAGE, Scenario, Shop, 
 from tests.browser.engines import until
 
 STATUS = "document.querySelector('crypto-pay-status')"
-STATUS_TEXT = f"return {STATUS}.shadowRoot.querySelector('p').textContent"
+# A page that is just being loaded has no such element yet.
+STATUS_TEXT = f"return {STATUS}?.shadowRoot?.querySelector('p')?.textContent"
 LISTEN = "window.told = []; addEventListener('crypto-pay:paid', ({ detail }) => told.push(detail))"
 
 

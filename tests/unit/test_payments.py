@@ -153,6 +153,20 @@ def test_a_rotated_key_costs_no_payment(payments, provider, credentials, bus) ->
     assert bus.ids == [f"{ID}:paid"]
 
 
+@pytest.mark.usefixtures("recorded")
+def test_an_answer_of_no_use_after_a_rotation_is_unavailable_too(payments, provider, credentials, monkeypatch) -> None:
+    provider.valid, credentials.after_reading_again = NEW, NEW
+    perform = type(provider).perform
+
+    def unusable(self: Any, call: Any, key: Any, **named: Any) -> Any:
+        perform(self, call, key, **named)
+        raise OutcomeUnknown("provider answered 200 without a status")
+
+    monkeypatch.setattr(type(provider), "perform", unusable)
+    with pytest.raises(ProviderUnavailable, match="provider_unavailable"):
+        payments.follow(ID)
+
+
 def test_a_payment_of_an_invoice_without_a_record_is_an_event_that_says_so(payments, provider, bus) -> None:
     provider.statuses[ID] = "paid"
     assert [payments.follow(ID), payments.follow(ID)] == ["paid", "paid"]

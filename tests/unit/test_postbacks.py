@@ -244,3 +244,24 @@ def test_the_log_says_which_invoice_a_postback_was_about_and_what_is_known_of_it
     [line] = log()
     assert (line["level"], line["message"]) == ("INFO", "postback received")
     assert (line["invoice_id"], line["status"]) == ("LOGGED01", "paid")
+
+
+def test_a_postback_without_a_token_is_refused_before_anybody_looks_for_a_key() -> None:
+    for fields in ({}, postback(token=...), postback(token="")):
+        with pytest.raises(PostbackRefused):
+            PostbackReceiver(FakeCredentials(None), FakePayments()).receive(as_json(fields))  # type: ignore[arg-type]
+
+
+def test_a_shop_without_a_secret_key_is_no_fault_of_a_new_version() -> None:
+    credentials = FakeCredentials(None)
+    with pytest.raises(ServiceNotConfigured) as raised:
+        PostbackReceiver(credentials, FakePayments()).receive(as_json(postback()))  # type: ignore[arg-type]
+    assert not raised.value.blames_version
+    assert ServiceNotConfigured().blames_version, "a secret that cannot be read may be"
+
+
+def test_a_secret_key_that_was_added_since_verifies_the_next_postback() -> None:
+    payments = FakePayments()
+    receiver = PostbackReceiver(FakeCredentials(None, SECRET_KEY), payments)  # type: ignore[arg-type]
+    receiver.receive(as_json(postback()))
+    assert payments.followed == ["DZLF4212"]

@@ -43,7 +43,7 @@ class InvoicingError(Exception):
     # A direct caller never gets it: it cannot happen there, or it is another error there.
     http_only: ClassVar[bool] = False
     # Whether a new version of a function may be what is wrong, and is rolled back for it.
-    blames_version: ClassVar[bool] = True
+    blames_version: bool = True
 
     def __init__(
         self, reason: str = "", *, fields: Sequence[FieldError] = (), retry_after_s: int | None = None
