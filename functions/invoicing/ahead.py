@@ -45,8 +45,8 @@ def begin() -> None:
             url = _aws_url(service, name)
             if url.startswith("https:"):
                 to_aws[url] = [in_thread(_connect, url, AWS_AUTHORITIES) for _ in range(count)]
-    if url := environ.get("PRICE_LIST_URL", ""):
-        prices = in_thread(_connect, url)
+    if site := environ.get("PRICE_LIST_URL"):
+        prices = in_thread(_connect, site)
 
     # Only now: this imports boto3.
     from invoicing.aws import dynamodb_client, secrets_manager_client

@@ -15,7 +15,7 @@ from urllib3.connection import HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ProtocolError, ReadTimeoutError, SSLError
 
 from invoicing import ahead
-from invoicing.sockets import Opened, is_idle, take, tls_context
+from invoicing.sockets import Opened, take, tls_context
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -72,7 +72,7 @@ def _client(service: Any, config: Config) -> Any:
 
     botocore's own connections each read all authorities again: 18 ms of processor time, four times in a start
     (https://github.com/boto/botocore/issues/3171). And they cannot begin before boto3 is imported. What a handler of
-    ``before-send`` returns is the reply: https://docs.aws.amazon.com/boto3/latest/guide/events.html.
+    ``before-send`` returns is the reply: https://docs.aws.amazon.com/botocore/latest/topics/events.html.
     """
     client: Any = _session().client(service, config=config)
     url = client.meta.endpoint_url
@@ -105,14 +105,10 @@ class _Connection(HTTPSConnection):
 
     def connect(self) -> None:
         while opened := self._next():
-            sock, begun_at_s = take(opened) or (None, 0.0)
-            if sock is None:
-                continue
-            if 0 <= time.time() - begun_at_s <= _MAX_IDLE_S and is_idle(sock):
+            if sock := take(opened, _MAX_IDLE_S, time.time()):
                 sock.settimeout(self.timeout)
                 self.sock, self.is_verified = sock, True
                 return
-            sock.close()
         super().connect()
 
     def _next(self) -> Opened | None:

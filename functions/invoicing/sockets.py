@@ -90,15 +90,27 @@ def open_socket(origin: Origin, timeout_s: float, authorities: str | None = None
     raise errors[0] if errors else TimeoutError
 
 
-def take(opened: Opened) -> tuple[socket.socket, float] | None:
-    """Returns a connection that was begun ahead, and the wall time at which it was begun, if it is open.
+def take(opened: Opened, max_idle_s: float, now_s: float) -> socket.socket | None:
+    """Returns a connection that was begun ahead, if it can take a request; otherwise it is closed.
 
-    One that is not may never be: to wait for it could take longer than to connect anew. It is closed when it opens.
+    One that is not open yet may never be: to wait for it could take longer than to connect anew. It is closed when it
+    opens.
+
+    Args:
+        opened: The connection.
+        max_idle_s: How old it may be, in seconds.
+        now_s: The wall time.
     """
     if not opened.done():
         opened.add_done_callback(lambda late: None if late.exception() else late.result()[0].close())
         return None
-    return None if opened.exception() else opened.result()
+    if opened.exception():
+        return None
+    sock, begun_at_s = opened.result()
+    if 0 <= now_s - begun_at_s <= max_idle_s and is_idle(sock):
+        return sock
+    sock.close()
+    return None
 
 
 def is_idle(sock: socket.socket) -> bool:
@@ -128,7 +140,10 @@ def shut_down(sock: socket.socket) -> None:
 
 
 def in_thread[**P, R](action: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> "Future[R]":
-    """Returns what an action will return or raise, which runs in a thread of its own and keeps no process alive."""
+    """Returns what an action will return or raise, which runs in a thread of its own and keeps no process alive.
+
+    It raises nothing itself: what cannot even begin has failed.
+    """
     future: Future[R] = Future()
 
     def run() -> None:
@@ -137,7 +152,10 @@ def in_thread[**P, R](action: Callable[P, R], *args: P.args, **kwargs: P.kwargs)
         except BaseException as exception:
             future.set_exception(exception)
 
-    threading.Thread(target=run, daemon=True).start()
+    try:
+        threading.Thread(target=run, daemon=True).start()
+    except RuntimeError as exception:
+        future.set_exception(exception)
     return future
 
 

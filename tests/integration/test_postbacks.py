@@ -57,7 +57,7 @@ BELIEVED: dict[str, Callable[[], str]] = {
     "for another audience": lambda: token(aud="somebody"),
     "issued tomorrow": lambda: token(iat=time.time() + 86_400, nbf=time.time() + 86_400),
     "about something that is no text": lambda: token(sub=5, jti=7, iss="x"),
-    "of another invoice": lambda: token(id="XXXX0000"),
+    "of another invoice": lambda: token(id="ZZZZ0000"),
 }
 NOT_BELIEVED: dict[str, Callable[[], str]] = {
     "none": lambda: "",

@@ -46,3 +46,15 @@ def test_the_workflow_gives_it_whatever_it_needs() -> None:
     [given] = [step["env"] for step in workflow["jobs"]["deploy"]["steps"] if step.get("run") == ".ci/after-deploy"]
     used = set(re.findall(r"\$\{?([A-Z][A-Z_]+)", (ROOT / ".ci" / "after-deploy").read_text()))
     assert given.keys() == used - {"GITHUB_STEP_SUMMARY"}
+
+
+def test_what_the_person_chose_reaches_the_check(tmp_path) -> None:
+    # In place of make and of the AWS CLI: they print what they are asked, and an address.
+    for name, line in (("make", 'echo "$@"'), ("aws", "echo https://stack.example/")):
+        program = tmp_path / name
+        program.write_text(f"#!/bin/sh\n{line}\n")
+        program.chmod(0o755)
+    chosen = {"ENVIRONMENT": "prod", "ORIGINS": "none", "CREATE": "1", "AMOUNT": "", "ITEM": "mug"}
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", **chosen}
+    run = subprocess.run([ROOT / ".ci" / "after-deploy"], env=environment, capture_output=True, text=True, check=True)
+    assert "smoke URL=https://stack.example/ ORIGIN= CREATE=1 AMOUNT= ITEM=mug" in run.stdout

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from invoicing import ahead, aws
+from invoicing import ahead, aws, sockets
 from invoicing.contract.errors import ProviderUnavailable
 from invoicing.credentials import CredentialStore
 from invoicing.provider import transport
@@ -158,7 +158,8 @@ def own(monkeypatch: pytest.MonkeyPatch) -> Connection:
     connection = Connection()
     monkeypatch.setattr(transport, "open_connection", lambda *_: connection)
     monkeypatch.setattr(transport, "connection_over", lambda early, _: early)
-    monkeypatch.setattr(transport, "is_idle", lambda sock: sock is not None)
+    for module in (sockets, transport):
+        monkeypatch.setattr(module, "is_idle", lambda sock: sock is not None)
     return connection
 
 

@@ -12,7 +12,7 @@ import urllib3
 from botocore import exceptions
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ProtocolError, ReadTimeoutError, SSLError
 
-from invoicing import ahead, aws
+from invoicing import ahead, aws, sockets
 from invoicing.sockets import loaded_context
 
 CACHES = (aws.secrets_manager_client, aws.dynamodb_client, aws._all_pools, loaded_context)
@@ -129,7 +129,7 @@ def opened(result: Socket | Exception | None, *, ago_s: float = 0.0) -> "Future[
 @pytest.fixture
 def connect(monkeypatch: pytest.MonkeyPatch) -> Callable[..., object]:
     """Connects once with these at hand, and returns the socket; ``None`` if the connection opened its own."""
-    monkeypatch.setattr(aws, "is_idle", lambda sock: sock.idle)
+    monkeypatch.setattr(sockets, "is_idle", lambda sock: sock.idle)
     monkeypatch.setattr(aws.HTTPSConnection, "connect", lambda _: None)
 
     def once(begun: "list[Future[Any]]") -> object:

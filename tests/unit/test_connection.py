@@ -14,7 +14,7 @@ from invoicing import sockets
 from invoicing.contract.origins import origin_of
 from invoicing.provider import connection
 from invoicing.provider.connection import _Reply, open_connection, read_head
-from invoicing.sockets import is_idle
+from invoicing.sockets import in_thread, is_idle
 
 ORIGIN = origin_of("https://api.cryptocloud.plus")
 
@@ -248,3 +248,12 @@ def test_the_head_of_a_reply_may_have_64_kib_and_no_more() -> None:
     assert read_head(head(65_536)) == (11, 200, [])
     with pytest.raises(http.client.HTTPException, match="64 KiB"):
         read_head(head(65_537))
+
+
+def test_a_thread_that_cannot_start_is_an_action_that_failed(monkeypatch) -> None:
+    # After an invoice was created nothing may be raised for this: its key would be free again.
+    def no_more(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", no_more)
+    assert isinstance(in_thread(lambda: 1).exception(timeout=0), RuntimeError)

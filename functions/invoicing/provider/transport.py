@@ -162,11 +162,11 @@ class Transport:
         return result
 
     def _usable_connection(self) -> HTTPConnection | None:
+        opened, self._opened = self._opened, None
+        if opened:
+            sock = take(opened, _MAX_IDLE_S, self._wall_clock())
+            return connection_over(sock, self._origin) if sock else None
         connection, self._connection = self._connection, None
-        if self._opened:
-            sock, self._used_at_s = take(self._opened) or (None, 0.0)
-            connection = connection_over(sock, self._origin) if sock else None
-            self._opened = None
         # There is no socket if the last reply ended the connection, or was not read to its end.
         if connection is None or connection.sock is None:
             return None

@@ -139,7 +139,7 @@ def _invoice_in(reply: Reply) -> Invoice:
         invoice_id,
         pay_url,
         currency=code,
-        # It is in cryptocurrency once one is chosen. Without the code of that, the amount says nothing.
+        # Once the buyer has chosen a coin, the amount is in that coin. If the coin is unknown, the amount is left out.
         amount=amount_or_none(result.get("amount")) if code or currency is None else None,
         amount_usd=amount_or_none(result.get("amount_usd")),
         test_mode=result.get("test_mode") is True,
