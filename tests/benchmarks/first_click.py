@@ -66,7 +66,7 @@ _PACKAGES = {
 }
 _OTHERS = "Python and others"
 _WAITING = "waiting for the network, 60 ms a round trip"
-_COLOURS = ("#4269d0", "#efb118", "#ff725c", "#6cc5b0", "#3ca951", "#9c6b4e", "#97bbf5", "#9498a0")
+_COLOURS = ("#4269d0", "#efb118", "#ff725c", "#6cc5b0", "#3ca951", "#9c6b4e", "#97bbf5", "#9498a0", "#d9d9d9")
 
 
 def main() -> None:
@@ -278,7 +278,7 @@ def picture(parts: dict[Contestant, dict[str, float]]) -> str:
     for contestant, of in parts.items():
         x = float(left)
         shapes.append(f'<text x="{left - 8}" y="{y + 19}" text-anchor="end">({contestant.letter})</text>')
-        for name, colour in zip(names, _COLOURS, strict=False):
+        for name, colour in zip(names, _COLOURS, strict=True):
             wide = of.get(name, 0) * scale
             shapes.append(
                 f'<rect x="{x:.1f}" y="{y}" width="{wide:.1f}" height="{bar}" fill="{colour}">'
@@ -287,7 +287,7 @@ def picture(parts: dict[Contestant, dict[str, float]]) -> str:
             x += wide
         shapes.append(f'<text x="{x + 6:.1f}" y="{y + 19}">{sum(of.values()) * 1e3:.0f} ms</text>')
         y += bar + gap
-    for number, (name, colour) in enumerate(zip(names, _COLOURS, strict=False)):
+    for number, (name, colour) in enumerate(zip(names, _COLOURS, strict=True)):
         x, row = left + (number % 2) * 340, y + 8 + (number // 2) * 22
         shapes.append(f'<rect x="{x}" y="{row}" width="14" height="14" fill="{colour}"/>')
         shapes.append(f'<text x="{x + 20}" y="{row + 12}">{name}</text>')
